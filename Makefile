@@ -1,0 +1,69 @@
+# Every target sets up what it needs by itself; nothing outside this folder is written but the caches of pip and uv.
+# PYTHON=python3.12 make setup    uses another interpreter (3.11 or newer).
+
+SHELL := /bin/bash
+PYTHON ?= python3
+export PYTHON
+
+# Runs a command with .venv on its PATH, a home of its own and nothing of the caller's environment.
+RUN := tests/tools/run.sh
+PYTEST := $(RUN) python -m pytest
+
+# The steps of `make test`: each is a target below. Two run at a time; the quick ones first, then the long ones.
+STEPS := ruff mypy yamllint unit sanity integration ansible-lint docs-lint conformance package
+
+.PHONY: help setup demo test lint bench clean $(STEPS)
+.DEFAULT_GOAL := help
+
+help: ## show this list
+	@awk -F ': .*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' Makefile
+
+setup: ## make .venv and .build (does nothing when they are up to date)
+	@[[ -n "$$SETUP_DONE" ]] || tests/tools/setup.sh
+
+demo: setup ## show the collection at work against the local emulator
+	@$(RUN) python -m tests.demo.run
+
+test: setup ## everything that CI runs: all tests and all conventions
+	@.venv/bin/python tests/tools/steps.py $(STEPS)
+
+unit: setup ## unit tests
+	@$(PYTEST) -n 2 tests/unit
+
+conformance: setup ## the official SDK against the emulator and our signatures
+	@$(PYTEST) tests/conformance
+
+integration: setup ## playbooks against the emulator with real PostgreSQL
+	@$(PYTEST) -n 2 --dist loadfile tests/integration
+
+bench: setup ## measure how fast it is
+	@$(PYTEST) -s tests/benchmarks
+
+lint: ruff mypy yamllint ansible-lint ## ruff, mypy, yamllint and ansible-lint
+
+ruff: setup ## style of the Python code
+	@$(RUN) ruff check .
+	@$(RUN) ruff format --check .
+
+mypy: setup ## types of plugins/module_utils
+	@$(RUN) mypy
+
+yamllint: setup ## style of the YAML files
+	@$(RUN) yamllint --strict .
+
+ansible-lint: setup ## roles and playbooks
+	@$(RUN) tests/tools/ansible_lint.sh
+
+docs-lint: setup ## documentation of the plugins, and the changelog
+	@$(RUN) antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs all .
+	@$(RUN) antsibull-changelog lint
+
+sanity: setup ## ansible-test sanity
+	@$(RUN) tests/tools/sanity.sh
+
+package: setup ## build the collection, install it, pass it through galaxy-importer
+	@$(RUN) tests/tools/package.sh
+
+clean: ## remove all that make has made
+	@rm -rf .venv .build .ansible .ruff_cache .mypy_cache .pytest_cache .hypothesis
+	@find . -name __pycache__ -prune -exec rm -rf {} +

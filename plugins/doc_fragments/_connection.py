@@ -1,0 +1,88 @@
+# Copyright: (c) 2026, alicloud.rds contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The options by which every module reaches the RDS API."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    DOCUMENTATION = r"""
+options:
+  region_id:
+    description:
+      - Region of the DR instance, for example V(cn-hangzhou). It decides which endpoint is called.
+      - Taken from E(ALIBABA_CLOUD_REGION_ID), E(ALIBABA_CLOUD_REGION), E(ALICLOUD_REGION) or E(ALICLOUD_REGION_ID)
+        if not given. Not needed with O(endpoint).
+    type: str
+  endpoint:
+    description:
+      - Endpoint of the RDS API, as V(host), V(host:port) or a URL without a path. It wins over O(region_id).
+      - Taken from E(ALIBABA_CLOUD_RDS_ENDPOINT) if not given.
+      - Plain V(http://) is accepted for a loopback address only, because requests hold the replication password.
+    type: str
+  network:
+    description:
+      - Whether to call the region's public endpoint or the one inside a VPC.
+    type: str
+    choices: [public, vpc]
+    default: public
+  access_key_id:
+    description:
+      - Id of the access key. Needs O(access_key_secret) as well.
+      - Credentials are taken from the first of these places that has them - the options, O(profile), the environment
+        (E(ALIBABA_CLOUD_ACCESS_KEY_ID) and E(ALIBABA_CLOUD_ACCESS_KEY_SECRET), then E(ALICLOUD_ACCESS_KEY) and
+        E(ALICLOUD_SECRET_KEY)), the current profile of the command line interface. The result says which it was.
+    type: str
+  access_key_secret:
+    description:
+      - Secret of the access key.
+    type: str
+  security_token:
+    description:
+      - Token of temporary (STS) credentials.
+      - From the environment it is E(ALIBABA_CLOUD_SECURITY_TOKEN) or E(ALICLOUD_SECURITY_TOKEN), with the keys
+        of the same family.
+    type: str
+  profile:
+    description:
+      - Name of a profile in O(profile_file). Not together with O(access_key_id).
+      - Profiles of the modes V(AK) and V(StsToken) are read by this collection; any other mode needs the Python library
+        C(alibabacloud-credentials).
+    type: str
+  profile_file:
+    description:
+      - The configuration file of the Alibaba Cloud CLI. V(~/.aliyun/config.json) if not given.
+    type: path
+  ca_path:
+    description:
+      - File or directory of CA certificates that the endpoint's certificate is checked against.
+      - If not given, E(REQUESTS_CA_BUNDLE) counts, else the certificates that C(requests) brings.
+    type: path
+  connect_timeout:
+    description:
+      - Seconds to wait for a connection.
+    type: float
+    default: 5.0
+  read_timeout:
+    description:
+      - Seconds to wait for the next packet of an answer.
+    type: float
+    default: 10.0
+  request_timeout:
+    description:
+      - Seconds that one request may take in all, however slowly the answer comes in.
+    type: float
+    default: 30.0
+  max_retries:
+    description:
+      - How often one call may be repeated, with growing pauses.
+      - Reads and dry runs are repeated after network faults and server errors. A creating call is repeated only if
+        it provably did not arrive or the service held it back (rate limit, lock).
+    type: int
+    default: 5
+requirements:
+  - python >= 3.10
+  - requests >= 2.28
+  - alibabacloud-credentials (only for credentials that are neither an access key nor a security token)
+"""

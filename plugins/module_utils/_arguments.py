@@ -1,0 +1,64 @@
+# Copyright: (c) 2026, alicloud.rds contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The options of every module, in the form that AnsibleModule and ArgumentSpecValidator take."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_CONNECTION: dict[str, Any] = {
+    "region_id": {"type": "str"},
+    "endpoint": {"type": "str"},
+    "network": {"type": "str", "choices": ["public", "vpc"], "default": "public"},
+    "access_key_id": {"type": "str"},  # not secret: it names the key, and logs of the service hold it
+    "access_key_secret": {"type": "str", "no_log": True},
+    "security_token": {"type": "str", "no_log": True},
+    "profile": {"type": "str"},
+    "profile_file": {"type": "path"},
+    "ca_path": {"type": "path"},
+    "connect_timeout": {"type": "float", "default": 5.0},
+    "read_timeout": {"type": "float", "default": 10.0},
+    "request_timeout": {"type": "float", "default": 30.0},
+    "max_retries": {"type": "int", "default": 5},
+}
+
+REPLICATION_LINK: dict[str, Any] = {
+    "argument_spec": {
+        "dr_instance_id": {"type": "str", "required": True},
+        "source_category": {"type": "str", "choices": ["other", "aliyunRDS"], "default": "other"},
+        "source_address": {"type": "str"},
+        "source_port": {"type": "int"},
+        "source_instance_region_id": {"type": "str"},
+        "source_instance_name": {"type": "str"},
+        "replicator_account": {"type": "str"},
+        "replicator_password": {"type": "str", "no_log": True},
+        "task_name": {"type": "str"},
+        "dry_run_task_id": {"type": "int"},
+        "wait": {"type": "bool", "default": True},
+        "wait_timeout": {"type": "float", "default": 3600.0},
+        "wait_interval": {"type": "float", "default": 30.0},
+        "settle_timeout": {"type": "float", "default": 30.0},
+        **_CONNECTION,
+    },
+    "required_together": [
+        ("replicator_account", "replicator_password"),
+        ("source_instance_name", "source_instance_region_id"),
+    ],
+    "required_if": [
+        ("source_category", "other", ("source_address",)),
+        ("source_category", "aliyunRDS", ("source_instance_name", "source_instance_region_id")),
+    ],
+    "supports_check_mode": True,
+}
+
+REPLICATION_LINK_INFO: dict[str, Any] = {
+    "argument_spec": {
+        "dr_instance_id": {"type": "str", "required": True},
+        "task_type": {"type": "str", "choices": ["create", "create-dryrun"]},
+        "task_id": {"type": "int"},
+        "task_name": {"type": "str"},
+        **_CONNECTION,
+    },
+    "supports_check_mode": True,
+}

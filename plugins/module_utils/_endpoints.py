@@ -1,0 +1,114 @@
+# Copyright: (c) 2026, alicloud.rds contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where requests go: the endpoint option, or the region's public or VPC endpoint. Pure.
+
+Sources: `_endpoint_map` of alibabacloud-rds20140815 16.0.2, and the endpoint page of the RDS API
+(https://alibabacloud.com/help/en/rds/developer-reference/api-rds-2014-08-15-endpoint).
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from ansible_collections.alicloud.rds.plugins.module_utils._errors import RdsError
+
+# Regions that answer at the central endpoint. Where SDK and documentation differ, the SDK's choice is taken.
+_CENTRAL = frozenset(
+    """
+    ap-northeast-2-pop ap-southeast-1 cn-beijing cn-beijing-finance-1 cn-beijing-finance-pop cn-beijing-gov-1
+    cn-beijing-nu16-b01 cn-edge-1 cn-fujian cn-haidian-cm12-c01 cn-hangzhou cn-hangzhou-bj-b01
+    cn-hangzhou-internal-prod-1 cn-hangzhou-internal-test-1 cn-hangzhou-internal-test-2 cn-hangzhou-internal-test-3
+    cn-hangzhou-test-306 cn-heyuan cn-hongkong cn-hongkong-finance-pop cn-north-2-gov-1 cn-qingdao cn-qingdao-nebula
+    cn-shanghai cn-shanghai-et15-b01 cn-shanghai-et2-b01 cn-shanghai-finance-1 cn-shanghai-inner
+    cn-shanghai-internal-test-1 cn-shenzhen cn-shenzhen-finance-1 cn-shenzhen-inner cn-shenzhen-st4-d01
+    cn-shenzhen-su18-b01 cn-wuhan cn-yushanfang cn-zhangbei cn-zhangbei-na61-b01 cn-zhangjiakou-na62-a01
+    cn-zhengzhou-nebula-1 eu-west-1-oxs rus-west-1-pop us-east-1 us-west-1
+    """.split()  # noqa: SIM905  # a list of sixty quoted names is harder to read
+)
+_REGIONAL = frozenset(
+    """
+    ap-northeast-1 ap-southeast-3 ap-southeast-5 ap-southeast-6 cn-chengdu cn-guangzhou cn-huhehaote cn-wulanchabu
+    cn-zhangjiakou eu-central-1 eu-west-1 me-east-1 na-south-1
+    """.split()  # noqa: SIM905  # a list of sixty quoted names is harder to read
+)
+_VPC_ONLY = frozenset({"cn-hangzhou-finance"})
+REGIONS = _CENTRAL | _REGIONAL | _VPC_ONLY
+
+
+class Endpoint(NamedTuple):
+    """`host` goes into the URL and into the signature: a name or address, with ``:port`` where not the default."""
+
+    scheme: str
+    host: str
+
+    @property
+    def is_loopback(self) -> bool:
+        return _is_loopback(urlsplit(f"//{self.host}").hostname or "")
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.host}"
+
+
+def resolve_endpoint(endpoint: str | None, region_id: str | None, network: str) -> Endpoint:
+    """Return where to send requests.
+
+    :param endpoint: ``host``, ``host:port`` or a URL without path; wins over the region
+    :param network: ``public`` or ``vpc``
+    :raises RdsError: InvalidOptions, naming the option and the value
+    """
+    if endpoint:
+        return _parse(endpoint)
+    if not region_id:
+        raise RdsError(
+            "InvalidOptions", "region_id is missing: set it, export ALIBABA_CLOUD_REGION_ID, or set endpoint."
+        )
+    if region_id not in REGIONS:
+        guess = difflib.get_close_matches(region_id, REGIONS, n=1)
+        hint = f" Did you mean {guess[0]!r}?" if guess else ""
+        raise RdsError(
+            "InvalidOptions",
+            f"region_id {region_id!r} is not a region this collection knows.{hint} "
+            "For a region newer than this collection set endpoint as well.",
+        )
+    if network == "vpc" or region_id in _VPC_ONLY:
+        return Endpoint("https", f"rds-vpc.{region_id}.aliyuncs.com")
+    return Endpoint("https", "rds.aliyuncs.com" if region_id in _CENTRAL else f"rds.{region_id}.aliyuncs.com")
+
+
+def _parse(text: str) -> Endpoint:
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        scheme, rest = "https", text
+    rest = rest.removesuffix("/")
+    try:
+        url = urlsplit(f"//{rest}")
+        host, port = url.hostname, url.port
+    except ValueError as error:
+        raise RdsError("InvalidOptions", "endpoint is not a valid host:port.") from error
+    if "@" in rest:
+        raise RdsError("InvalidOptions", "endpoint must not hold a user or a password; give the keys as options.")
+    if url.path or url.query or url.fragment or any(c.isspace() for c in rest):
+        raise RdsError("InvalidOptions", f"endpoint {text!r} must be a host with an optional port, without a path.")
+    if not host or scheme not in ("http", "https"):
+        raise RdsError("InvalidOptions", f"endpoint {text!r} must be host[:port], or start with https://.")
+    if scheme == "http" and not _is_loopback(host):
+        raise RdsError(
+            "InvalidOptions",
+            f"endpoint {text!r} would send the replication password unencrypted; http is accepted for loopback only.",
+        )
+    default_port = {"http": 80, "https": 443}[scheme]
+    name = f"[{host}]" if ":" in host else host
+    return Endpoint(scheme, name if port in (None, default_port) else f"{name}:{port}")
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,2 @@
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A local RDS endpoint for PostgreSQL disaster recovery; see README.md."""

@@ -1,0 +1,329 @@
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The engine: clusters by name, and the links between them."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pg8000.native
+
+from ...engine import Check, ClusterSpec, EngineError, LinkState, SourceLogin
+from .cluster import START_SECONDS, Cluster, make_template, reason
+from .install import Installs
+from .precheck import Failed, Session, precheck
+from .sockets import HOST, Decoy
+from .supervisor import Supervisor, tail
+
+ANSWER_SECONDS = 2.0  # for a question to a cluster that may be stuck
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+class PostgresEngine:
+    """Real clusters and real streaming replication (the promise is ``Engine``'s).
+
+    Data live in a directory of its own, made under `root` (default: /dev/shm if that has room, else the temp directory)
+    and deleted by ``close()``, or by the guard process if we are killed. EngineError when PostgreSQL is missing.
+    """
+
+    host = HOST
+
+    def __init__(self, root: Path | None = None) -> None:
+        self._supervisor = Supervisor(root)
+        try:
+            self._supervisor.make_directory(self._supervisor.root / "sockets")
+            self._installs = Installs(self._supervisor)
+        except EngineError:
+            self._supervisor.close()
+            raise
+        self.root = self._supervisor.root
+        self._installing = threading.Lock()  # the first cluster of a major takes a while
+        self._lock = threading.Lock()
+        self._clusters: dict[str, Cluster | Decoy] = {}
+        self._count = 0
+
+    # -- clusters
+
+    def create(self, spec: ClusterSpec) -> int:
+        """Create and start a cluster, or the socket that plays one; return its port."""
+        with self._lock:
+            if spec.name in self._clusters:
+                raise EngineError(f"{spec.name} exists already")
+            if spec.behaviour != "postgres":
+                decoy = self._clusters[spec.name] = Decoy(spec.behaviour, spec.port)
+                return decoy.port
+            self._count += 1
+            home = self.root / f"{self._count}-{re.sub(r'[^A-Za-z0-9-]', '_', spec.name)[:40]}"
+        with self._installing:
+            install = self._installs.pick(spec.major)
+            template = make_template(self._supervisor, install)
+        cluster = Cluster(self._supervisor, install, spec, home, template)
+        with self._lock:
+            taken = self._clusters.setdefault(spec.name, cluster) is not cluster
+        if taken:
+            cluster.close()
+            raise EngineError(f"{spec.name} exists already")
+        try:
+            with self._changing(cluster):
+                cluster.build()
+        except BaseException:
+            self.destroy(spec.name)
+            raise
+        return cluster.port
+
+    def port(self, name: str) -> int:
+        """Return the port of a cluster or of a socket that plays one."""
+        with self._lock:
+            if name not in self._clusters:
+                raise EngineError(f"no cluster {name}")
+            return self._clusters[name].port
+
+    def major(self, name: str) -> int:
+        """Return the major version of a cluster."""
+        return self._cluster(name).install.major
+
+    def destroy(self, name: str) -> None:
+        """Stop a cluster and delete its data, also in the middle of a backup or a start; unknown names are ignored."""
+        with self._lock:
+            cluster = self._clusters.get(name)
+        if isinstance(cluster, Cluster):
+            cluster.interrupt()
+            with cluster.lock:
+                cluster.close()
+        elif cluster is not None:
+            cluster.close()
+        with self._lock:
+            if self._clusters.get(name) is cluster:
+                self._clusters.pop(name, None)
+
+    def sql(self, name: str, statement: str, database: str = "postgres") -> list[dict[str, Any]]:
+        """Run one statement as superuser, whatever pg_hba.conf says, and return its rows."""
+        return self._cluster(name).sql(statement, database)
+
+    def close(self) -> None:
+        """Stop everything, delete everything."""
+        with self._lock:
+            clusters, self._clusters = list(self._clusters.values()), {}
+        for cluster in clusters:
+            if isinstance(cluster, Cluster):
+                cluster.interrupt()
+        self._supervisor.close()  # ends every server at once
+        for cluster in clusters:
+            cluster.close()
+
+    # -- links
+
+    def precheck(self, target: str, source: SourceLogin, storage_bytes: int, source_is_rds: bool) -> list[Check]:
+        """Report every documented check of a link from `source` to `target`; takes up to 2 s for each dead end."""
+        return precheck(self._cluster(target), source, storage_bytes, source_is_rds)
+
+    def base_backup(self, target: str, source: SourceLogin, progress: Callable[[int, int], None]) -> None:
+        """Replace the target's data with a base backup; after a failure the target is stopped until ``cancel()``."""
+        cluster = self._cluster(target)
+
+        def report(output: str) -> None:
+            if counts := re.findall(r"(\d+)/(\d+) kB", output):
+                progress(int(counts[-1][0]) << 10, int(counts[-1][1]) << 10)
+
+        with self._changing(cluster):
+            conninfo = cluster.conninfo(source)
+            if not cluster.stop():
+                cluster.stop(signal.SIGQUIT)
+            cluster.link, cluster.copied = source, False
+            cluster.empty()
+            # -X fetch: one connection, and no child process that could outlive the tool.
+            arguments = ("-X", "fetch", "--checkpoint=fast", "--no-password", "--no-sync", "--progress")
+            cluster.tool("pg_basebackup", "-D", str(cluster.data), "-d", conninfo, *arguments, progress=report)
+            # ALTER SYSTEM of the source (its port, its own sources) is not for the target.
+            (cluster.data / "postgresql.auto.conf").write_text("")
+            size = sum(file.stat().st_size for file in cluster.data.rglob("*") if file.is_file())
+            progress(size, size)
+            cluster.copied = True
+
+    def start_standby(self, target: str) -> None:
+        """Start the target as a standby of the source it was copied from."""
+        cluster = self._cluster(target)
+        with self._changing(cluster):
+            if not cluster.copied:
+                raise EngineError(f"{target} is no copy of a source")
+            if not cluster.running:
+                cluster.start()
+
+    def wait_streaming(self, target: str, timeout: float) -> None:
+        """Return when the target's WAL receiver is streaming."""
+        cluster = self._cluster(target)
+        for _unused in cluster.until(timeout, f"{target} is not streaming after {timeout:g} s"):
+            if not cluster.running:
+                raise EngineError(f"{target} has stopped: {tail(cluster.log)}")
+            with contextlib.suppress(EngineError):
+                if cluster.value("(SELECT status FROM pg_stat_wal_receiver)", ANSWER_SECONDS) == "streaming":
+                    return
+
+    def link_state(self, target: str) -> LinkState:
+        """Say what replication of the target does; a target that does not answer but has a source is disconnected."""
+        cluster = self._cluster(target)
+        login = cluster.link
+        try:
+            row = cluster.sql(
+                "SELECT pg_is_in_recovery() AS standby, (SELECT status FROM pg_stat_wal_receiver) AS status,"
+                " pg_last_wal_receive_lsn()::text AS received, pg_last_wal_replay_lsn()::text AS replayed",
+                timeout=ANSWER_SECONDS,
+            )[0]
+        except EngineError:
+            return LinkState("disconnect" if login else "none")
+        if not row["standby"]:
+            return LinkState("none")
+        ahead = self._source_lsn(login) or row["received"]
+        lag = max(0, _bytes(ahead) - _bytes(row["replayed"])) if ahead and row["replayed"] else None
+        state = "streaming" if row["status"] == "streaming" else "disconnect"
+        return LinkState(state, row["received"], row["replayed"], lag)
+
+    def cancel(self, target: str) -> None:
+        """Give up a half-made link: the target becomes an empty, running primary with the accounts of its spec."""
+        cluster = self._cluster(target)
+        cluster.interrupt()
+        with self._changing(cluster):
+            cluster.resume()
+            if cluster.link is not None or not cluster.running:
+                cluster.build()
+
+    def promote(self, target: str) -> None:
+        """End recovery of the target; returns when it accepts writes."""
+        cluster = self._cluster(target)
+        with self._changing(cluster):
+            self._promote(cluster)
+
+    def switch(self, primary: str, standby: str, timeout: float) -> None:
+        """Swap the roles of a primary and its standby without losing a committed row.
+
+        First clients are shut out and the standby catches up; then the primary is stopped cleanly, which sends its
+        last WAL; only a standby that has replayed the very last record is promoted. If that does not come about within
+        `timeout` seconds, the clients get their primary back, and EngineError is raised.
+        """
+        old, new = self._cluster(primary), self._cluster(standby)
+        # In one order for all, or two switches lock each other.
+        first, second = sorted((old, new), key=lambda cluster: cluster.port)
+        with self._changing(first), self._changing(second):
+            login = new.link
+            if login is None or self._ours(login) is not old or self.link_state(standby).state != "streaming":
+                raise EngineError(f"{standby} is not a streaming standby of {primary}")
+            back = replace(login, address=HOST, port=new.port)
+            _check_replication(back)
+            deadline = time.monotonic() + timeout
+            try:
+                self._fence(old, new, deadline)
+            except BaseException:
+                if old.running:
+                    old.reload()
+                else:
+                    old.start()
+                raise
+            self._promote(new)
+            old.link, old.copied = back, True
+            # From here on the roles are swapped whatever happens: an old primary that does not come back is a
+            # disconnected standby, to be rebuilt like any other.
+            with contextlib.suppress(EngineError):
+                begun = _bytes(new.value("pg_current_wal_lsn()::text"))
+                old.start(like=new)
+                # It streams for a moment on the old timeline, too: what counts is a record of the new one.
+                for _unused in old.until(START_SECONDS, f"{primary} does not follow {standby}"):
+                    if _replayed(old) >= begun:
+                        break
+                self.wait_streaming(primary, START_SECONDS)
+
+    def _fence(self, old: Cluster, new: Cluster, deadline: float) -> None:
+        """Shut clients out of `old`, stop it, and return when `new` has replayed all it ever wrote."""
+        failure = f"{new.spec.name} did not catch up with {old.spec.name} in time, nothing was changed"
+        old.reload(fenced=True)
+        for _unused in old.until(deadline - time.monotonic(), failure):
+            old.sql(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+            )
+            if _replayed(new) >= _bytes(old.value("pg_current_wal_flush_lsn()::text")):
+                break
+        # A clean shutdown waits until the standby has everything, the shutdown checkpoint included.
+        if not old.stop(signal.SIGINT, max(1.0, deadline - time.monotonic())):
+            old.stop(signal.SIGQUIT)
+            raise EngineError(failure)
+        control = old.control_data()
+        if control["Database cluster state"] != "shut down":
+            raise EngineError(f"{old.spec.name} did not stop cleanly, nothing was changed")
+        last = _bytes(control["Latest checkpoint location"])
+        for _unused in new.until(max(1.0, deadline - time.monotonic()), failure):
+            if _replayed(new) > last:
+                return
+
+    def _promote(self, cluster: Cluster) -> None:
+        if not cluster.value("pg_is_in_recovery()"):
+            raise EngineError(f"{cluster.spec.name} is not a standby")
+        cluster.value("pg_promote(false)")
+        for _unused in cluster.until(START_SECONDS, f"{cluster.spec.name} is still in recovery"):
+            if not cluster.value("pg_is_in_recovery()"):
+                break
+        # Until a checkpoint on the new timeline, pg_rewind of PostgreSQL 15 sees no difference and keeps diverged rows.
+        cluster.sql("CHECKPOINT")
+        cluster.link, cluster.copied = None, False
+        cluster.configure()
+
+    def _cluster(self, name: str) -> Cluster:
+        with self._lock:
+            cluster = self._clusters.get(name)
+        if not isinstance(cluster, Cluster):
+            raise EngineError(f"no cluster {name}")
+        return cluster
+
+    @contextlib.contextmanager
+    def _changing(self, cluster: Cluster) -> Iterator[None]:
+        """Hold a cluster's lock; EngineError when it was destroyed while we waited for it."""
+        with cluster.lock:
+            if self._cluster(cluster.spec.name) is not cluster or not cluster.home.exists():
+                raise EngineError(f"no cluster {cluster.spec.name}")
+            yield
+
+    def _ours(self, login: SourceLogin) -> Cluster | None:
+        with self._lock:
+            for cluster in self._clusters.values():
+                if isinstance(cluster, Cluster) and cluster.port == login.port and login.address in LOOPBACK:
+                    return cluster
+        return None
+
+    def _source_lsn(self, login: SourceLogin | None) -> str | None:
+        """Return how far the source has written, None if it cannot be asked."""
+        query = "SELECT pg_current_wal_lsn()::text AS lsn WHERE NOT pg_is_in_recovery()"
+        ours = self._ours(login) if login else None
+        with contextlib.suppress(EngineError, Failed, pg8000.native.Error, OSError, ValueError, IndexError):
+            if ours is not None:
+                return str(ours.sql(query, timeout=ANSWER_SECONDS)[0]["lsn"])
+            if login is not None:
+                with Session(login) as session:
+                    return str(session.rows(query)[0]["lsn"])
+        return None
+
+
+def _check_replication(login: SourceLogin) -> None:
+    """Raise EngineError unless a standby could stream from there."""
+    try:
+        with Session(login, replication="true") as session:
+            session.rows("IDENTIFY_SYSTEM")
+    except pg8000.native.DatabaseError as err:
+        raise EngineError(f"no replication from port {login.port} as {login.account}: {reason(err)}") from None
+    except (Failed, pg8000.native.InterfaceError, OSError, ValueError):
+        raise EngineError(f"no replication from port {login.port}: no answer") from None
+
+
+def _replayed(cluster: Cluster) -> int:
+    return _bytes(cluster.value("pg_last_wal_replay_lsn()::text", ANSWER_SECONDS))
+
+
+def _bytes(lsn: str) -> int:
+    """Return an LSN as a number of bytes."""
+    high, low = lsn.split("/")
+    return (int(high, 16) << 32) + int(low, 16)

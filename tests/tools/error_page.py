@@ -1,0 +1,46 @@
+"""Print docs/errors.md from the catalogue that the code uses: tests/tools/run.sh python tests/tools/error_page.py"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / ".build" / "link"))
+
+from ansible_collections.alicloud.rds.plugins.module_utils import _errors  # the path comes first
+
+SECTIONS = (
+    ("Codes of the operation", "The error table of `CreateReplicationLink`, row by row.", _errors.SERVICE),
+    ("Codes of the gateway", "Signature, permission, rate limit and the like, for every operation.", _errors.GATEWAY),
+    ("Codes of this collection", "What is found out before, between and after requests.", _errors.COLLECTION),
+)
+
+
+def page() -> str:
+    """Return the page as Markdown."""
+    lines = [
+        "# Error catalogue",
+        "",
+        "`error.code`, `error.category` and `error.remedy` of a failed task. A code that is not listed gets its",
+        "category from the HTTP status. This page is made by `tests/tools/error_page.py` from the data of the modules.",
+        "",
+        "| category | what to do next |",
+        "| --- | --- |",
+        *(f"| `{name}` | {meaning} |" for name, meaning in _errors.CATEGORIES.items()),
+    ]
+    for title, introduction, rows in SECTIONS:
+        lines += [
+            "",
+            f"## {title}",
+            "",
+            introduction,
+            "",
+            "| code | HTTP | category | remedy |",
+            "| --- | --- | --- | --- |",
+        ]
+        lines += [f"| `{row.code}` | {row.http_status or ''} | `{row.category}` | {row.remedy} |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())

@@ -1,0 +1,63 @@
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The catalogue holds every documented row, and each row says what a person does next."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.alicloud.rds.plugins.module_utils import _errors
+
+DOCUMENTED = json.loads((Path(__file__).parents[2] / "rds_emulator" / "data" / "errors.json").read_text("utf-8"))
+
+
+@pytest.mark.parametrize("row", DOCUMENTED, ids=lambda row: row["code"])
+def test_every_row_of_the_operations_page_is_in_the_catalogue(row):
+    known = {entry.code: entry for entry in _errors.SERVICE}[row["code"]]
+    assert known.http_status == row["http_status"]
+    assert known.category in _errors.CATEGORIES
+    assert known.remedy
+
+
+def test_the_catalogue_has_no_other_service_rows_and_no_code_twice():
+    assert len(DOCUMENTED) == 67
+    assert {entry.code for entry in _errors.SERVICE} == {row["code"] for row in DOCUMENTED}
+    every = [*_errors.SERVICE, *_errors.GATEWAY, *_errors.COLLECTION]
+    assert len(every) == len(_errors.CATALOGUE)
+    assert {entry.category for entry in every} <= set(_errors.CATEGORIES)
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "category"),
+    [
+        ("Throttling.SomethingNew", 400, "retry_later"),
+        ("Whatever", 429, "retry_later"),
+        ("Whatever", 503, "retry_later"),
+        ("Whatever", 403, "grant_permission"),
+        ("Whatever", 401, "fix_credentials"),
+        ("InvalidSecurityToken.NewKind", 400, "fix_credentials"),
+        ("MissingDBInstanceId", 400, "fix_input"),
+        ("Whatever", 404, "fix_input"),
+        ("Whatever", 418, "contact_support"),
+    ],
+)
+def test_an_unknown_code_gets_a_category_from_its_form_or_status(code, status, category):
+    row = _errors.classify(code, status)
+    assert row.category == category
+    assert row.remedy
+
+
+def test_a_failure_is_an_object_that_a_playbook_can_branch_on():
+    error = _errors.RdsError("IncorrectDBInstanceState", "busy", http_status=400, request_id="R-1", outcome="refused")
+    assert error.as_result() == {
+        "code": "IncorrectDBInstanceState",
+        "message": "busy",
+        "http_status": 400,
+        "request_id": "R-1",
+        "category": "retry_later",
+        "retryable": True,
+        "remedy": _errors.CATALOGUE["IncorrectDBInstanceState"].remedy,
+        "outcome": "refused",
+    }
