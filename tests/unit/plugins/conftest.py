@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from ansible.module_utils import _internal
-from ansible.module_utils.testing import patch_module_args
+from ansible.module_utils import basic
 
 from ansible_collections.alicloud.rds.plugins.modules import replication_link, replication_link_info
 from tests.rds_emulator.client import Emulator
@@ -32,11 +32,14 @@ def rds(rds_emulator: Emulator) -> Iterator[Emulator]:
 @pytest.fixture
 def run_module(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Run a module with options and return its result, as the controller would read it."""
-    monkeypatch.setattr(_internal, "is_controller", False)  # else warnings go to the controller's screen
+    with contextlib.suppress(ImportError, AttributeError):  # from ansible-core 2.19 on it would warn on the screen
+        monkeypatch.setattr("ansible.module_utils._internal.is_controller", False)
+    monkeypatch.setattr(basic, "_ANSIBLE_PROFILE", "legacy", raising=False)
 
     def run(module: Any, options: dict[str, Any], check_mode: bool = False, diff: bool = False) -> dict[str, Any]:
         arguments = {**options, "_ansible_check_mode": check_mode, "_ansible_diff": diff}
-        with patch_module_args(arguments), pytest.raises(SystemExit):
+        monkeypatch.setattr(basic, "_ANSIBLE_ARGS", json.dumps({"ANSIBLE_MODULE_ARGS": arguments}).encode())
+        with pytest.raises(SystemExit):
             module.main()
         result: dict[str, Any] = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
         return result
