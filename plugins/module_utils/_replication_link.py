@@ -43,6 +43,7 @@ _PERHAPS_ANOTHER_RUN = (
     "IncorrectDBInstanceState",
     "InvalideStatus.Format",
     "OperationDenied.DBInstanceStatus",
+    "LockTimeout",
 )
 _STREAMING = ("steaming", "streaming")  # the API spells it without r
 
@@ -128,13 +129,14 @@ class Task:
 
     @property
     def is_making(self) -> bool:
-        """Whether this task is on its way to a link."""
-        return self.status == "running" and self.stage != "increment"
+        """Whether this task is on its way to a link; catching up is the last part of the way."""
+        return self.status == "running" and not self.made_link
 
     @property
     def made_link(self) -> bool:
         """Whether this task came as far as a link."""
-        return self.status == "success" or (self.status == "running" and self.stage == "increment")
+        streamed = self.stage == "increment" and self.replication_state in ("streaming", "disconnect", "finish")
+        return self.status == "success" or (self.status == "running" and streamed)
 
 
 @dataclass
@@ -201,7 +203,7 @@ class ReplicationLinks:
 
     def instance(self, instance_id: str) -> dict[str, Any]:
         """Return the attributes of an instance (DescribeDBInstanceAttribute), raw: may hold secrets."""
-        answer = self._client.call("DescribeDBInstanceAttribute", {"DBInstanceId": instance_id}, repeatable=True)
+        answer = self._read("DescribeDBInstanceAttribute", {"DBInstanceId": instance_id})
         items = answer.get("Items")
         rows = items.get("DBInstanceAttribute") if isinstance(items, dict) else None
         if not isinstance(rows, list) or not rows or not isinstance(rows[0], dict):
@@ -220,9 +222,7 @@ class ReplicationLinks:
         found: dict[int, Task] = {}
         seen = 0
         for page in range(1, MOST_PAGES + 1):
-            answer = self._client.call(
-                "DescribeReplicationLinkLogs", {**parameters, "PageNumber": str(page)}, repeatable=True
-            )
+            answer = self._read("DescribeReplicationLinkLogs", {**parameters, "PageNumber": str(page)})
             rows = answer.get("Items")
             if not isinstance(rows, list):
                 raise _unreadable("DescribeReplicationLinkLogs", "no list of tasks in its answer")
@@ -232,6 +232,15 @@ class ReplicationLinks:
             if not rows or (total is not None and seen >= total) or (total is None and len(rows) < PAGE_SIZE):
                 break
         return sorted(found.values(), key=lambda task: task.task_id, reverse=True)
+
+    def _read(self, action: str, parameters: Mapping[str, str]) -> dict[str, Any]:
+        """Call an operation that changes nothing, whatever becomes of its answer."""
+        try:
+            return self._client.call(action, parameters, repeatable=True)
+        except RdsError as error:
+            if error.outcome == "unknown":
+                error.outcome = "not_sent"
+            raise
 
     # -- the main job ------------------------------------------------------------------------------------------------
 
@@ -249,6 +258,9 @@ class ReplicationLinks:
             changed=True, outcome="previewed" if self._dry_run else "created", plan=_plan(plan) if plan else None
         )
         ended = self._refuse_ended(look, plan, result)
+        if look.newest is not None and look.newest.status == "failure":
+            error = self._task_failed(desired, look.newest, result, "TaskFailed")
+            result.warnings.append(f"An earlier attempt failed. {error.message}")
         return self._start(look, desired, result, ended)
 
     def _is_present(self, look: Look, desired: Desired) -> bool:
@@ -399,14 +411,14 @@ class ReplicationLinks:
 
         def appeared() -> Look | None:
             look = self.look(desired.dr_instance_id)
-            new = look.newest if look.newest is not None and look.newest.task_id not in known else None
-            actual = look.link_source or (new.source if new else None)
-            if actual is None:
-                return None
-            _refuse_other(desired, actual, new, "Another run was faster; nothing was changed.", "refused")
-            return look
+            is_new = look.newest is not None and look.newest.task_id not in known
+            return look if look.link_source or is_new else None
 
-        look = self._settle(appeared)
+        try:
+            look = self._settle(appeared)
+        except RdsError as failure:
+            failure.outcome = error.outcome  # of the create, about which a failed look says nothing
+            raise
         if look is None and unclear:
             raise RdsError(
                 error.code,
@@ -419,6 +431,8 @@ class ReplicationLinks:
             ) from None
         if look is None:
             raise error
+        actual = look.link_source or (look.newest.source if look.newest else desired.source)
+        _refuse_other(desired, actual, look.newest, "Another run was faster; nothing was changed.", "refused")
         result.outcome, result.changed = "adopted", unclear
         return look
 
@@ -455,6 +469,7 @@ class ReplicationLinks:
                 if not error.retryable or silent >= MOST_SILENT_POLLS:
                     error.outcome = "running"
                     error.context.update(task=task, timeline=result.timeline, plan=result.plan)
+                    error.context["changed"] = result.changed and not self._dry_run
                     raise
             elapsed = self._clock() - started
             if task is not None:
@@ -677,5 +692,7 @@ def _integer(value: Any) -> int | None:
 
 def _unreadable(action: str, what: str) -> RdsError:
     return RdsError(
-        "ReplyUnreadable", f"The service answered {action} in a form that cannot be read: {what}.", outcome="unknown"
+        "ReplyUnreadable",
+        f"The service answered {action} in a form that cannot be read: {what}.",
+        outcome="unknown" if action == "CreateReplicationLink" else "not_sent",
     )
