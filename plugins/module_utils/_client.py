@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import random
 import time
 import uuid
@@ -42,7 +43,7 @@ else:
 
 API_VERSION = "2014-08-15"
 USER_AGENT = "alicloud.rds (Ansible collection)"
-MAX_REPLY_BYTES = 8 * 1024 * 1024  # a page of 100 log rows with their reports is below 1 MiB
+MAX_REPLY_BYTES = 4 * 1024 * 1024  # a page of 30 log rows with their reports is below 1 MiB
 LONGEST_PAUSE = 30.0
 # Classes of the network libraries that tell a person something, the most telling first.
 _TELLING = (
@@ -58,6 +59,7 @@ _TELLING = (
     ("ConnectionResetError", "connection reset"),
     ("RemoteDisconnected", "connection closed"),
     ("IncompleteRead", "answer cut off"),
+    ("TooLargeError", "answer too large"),
     ("DecodeError", "answer damaged"),
 )
 _SECRET_PARAMETERS = ("ReplicatorPassword",)
@@ -75,11 +77,16 @@ class Limits:
 
 @dataclass
 class _Attempt:
-    """What is known about the request under way: when it must end, and whether a byte of it has left."""
+    """What is known about the request under way: its deadline, how much may be read, whether a byte of it has left."""
 
     deadline: float
     read_timeout: float
+    room: int = MAX_REPLY_BYTES  # for status lines, headers, chunks and trailers, too
     left: bool = False
+
+
+class TooLargeError(OSError):
+    """The answer has more bytes than any answer of this API."""
 
 
 class Client:
@@ -104,6 +111,7 @@ class Client:
         self._session = requests.Session()
         self._session.auth = lambda request: request  # else requests would sign with a password from ~/.netrc
         self._session.mount(f"{endpoint.scheme}://", self._adapter)
+        logging.getLogger("urllib3").propagate = False  # it logs URLs, and ours hold the password
         if endpoint.is_loopback:
             self._session.trust_env = False  # a proxy is not loopback, and would see the password unencrypted
 
@@ -139,16 +147,16 @@ class Client:
         secrets += [parameters.get(name, "") for name in _SECRET_PARAMETERS]
         status, headers, body = self._exchange(action, parameters, keys)
         answer = _decode(body)
-        if answer is None:
+        if answer is None or 300 <= status < 400:
             raise RdsError(
                 "Redirected" if 300 <= status < 400 else "ReplyUnreadable",
-                f"{self.endpoint} answered {action} with HTTP {status} and no JSON object ({len(body)} bytes).",
+                f"{self.endpoint} answered {action} with HTTP {status} and nothing usable ({len(body)} bytes).",
                 http_status=status,
                 outcome="unknown",
             )
-        request_id = _text(answer.get("RequestId"))
+        request_id, code = (_told(answer.get(name), secrets, 200) for name in ("RequestId", "Code"))
+        message = _told(answer.get("Message"), secrets, 4000)
         self.last_request_id = request_id or self.last_request_id
-        code, message = _text(answer.get("Code")), _text(answer.get("Message"))
         refused = (
             status >= 400
             or answer.get("Success") is False
@@ -157,7 +165,7 @@ class Client:
         if not refused and 200 <= status < 300:
             return answer
         code = code or f"HTTP{status}"
-        message = scrub(_shorten(code, message or "no message"), secrets)
+        message = _shorten(code, message or "no message")
         if classify(code, status).category == "grant_permission":
             message += f" It was rds:{action} on dbinstance/{parameters.get('DBInstanceId', '*')}."
         # 5xx may come from behind the write; a nonce seen twice means that another copy of this request arrived.
@@ -238,7 +246,7 @@ def _read(reply: Any, attempt: _Attempt) -> bytes:
     for piece in reply.iter_content(16 * 1024):
         body += piece
         if len(body) > MAX_REPLY_BYTES:
-            raise ValueError("reply too large")
+            raise TooLargeError
         if time.monotonic() > attempt.deadline:
             raise TimeoutError
     return bytes(body)
@@ -252,8 +260,9 @@ def _decode(body: bytes) -> dict[str, Any] | None:
     return answer if isinstance(answer, dict) else None
 
 
-def _text(value: Any) -> str | None:
-    return value[:4000] if isinstance(value, str) and value else None
+def _told(value: Any, secrets: list[str], longest: int) -> str | None:
+    """Return text of the service as one line, None if there is none. Scrubbed, then cut: half a secret is one, too."""
+    return " ".join(scrub(value, secrets).split())[:longest] or None if isinstance(value, str) else None
 
 
 def _shorten(code: str, message: str) -> str:
@@ -281,7 +290,7 @@ def _kind(error: BaseException) -> str:
 
 
 class _DeadlineReader(io.RawIOBase):
-    """Reads a socket as http.client does, but never past the attempt's deadline."""
+    """Reads a socket as http.client does, but never past the attempt's deadline, nor more than an answer can have."""
 
     def __init__(self, raw: Any, sock: Any, attempt: _Attempt) -> None:
         self._raw, self._sock, self._attempt = raw, sock, attempt
@@ -295,6 +304,9 @@ class _DeadlineReader(io.RawIOBase):
             raise TimeoutError("deadline")
         self._sock.settimeout(min(self._attempt.read_timeout, remaining))
         count: int | None = self._raw.readinto(buffer)
+        self._attempt.room -= count or 0
+        if self._attempt.room < 0:
+            raise TooLargeError
         return count
 
     def close(self) -> None:

@@ -11,16 +11,20 @@ https://help.aliyun.com/zh/rds/apsaradb-rds-for-postgresql/analyze-the-feasibili
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from typing import NamedTuple
 
-from ansible_collections.alicloud.rds.plugins.module_utils._secrets import scrub
+from ansible_collections.alicloud.rds.plugins.module_utils._secrets import mask, printable, scrub
 
 _SECTION = re.compile(r"^\[(?P<section>[^\]]+)\]$")
 _CHECK = re.compile(
     r"^(?P<name>[^:*\[][^:]*):\s*(?P<result>success|warning|error|fail(?:ed|ure)?)\b(?P<note>.*)$", re.IGNORECASE
 )
-_NOTE = re.compile(r"^[\s:(]*(?:(?:error|warning)\s*:\s*)?(?P<text>.*?)\s*$", re.IGNORECASE | re.DOTALL)
+_NOTE = re.compile(r"^[\s:(]*(?:(?:error|warning)\s*:)?(?P<text>.*)$", re.IGNORECASE | re.DOTALL)
+# A report has about 40 lines. What is longer than this is not read to its end, so that no answer can be a burden.
+_LONGEST_REPORT = 256 * 1024
+_MOST_CHECKS = 200
+_LONGEST_NOTE = 4000
 
 
 # The ids of documented checks whose names are sentences.
@@ -143,10 +147,12 @@ def parse_report(detail: str, subject: Subject, secrets: Iterable[str] = ()) -> 
     :param detail: `Detail` as the service sent it
     :param secrets: values that must not come back in a note
     """
-    known = list(secrets)
     checks: list[Check] = []
+    ids: set[str] = set()
     section = ""
-    for line in report_lines(detail):
+    for line in report_lines(printable(mask(detail, secrets))):
+        if len(checks) == _MOST_CHECKS:
+            break
         heading = _SECTION.match(line)
         if heading:
             section = heading["section"].strip()
@@ -157,8 +163,9 @@ def parse_report(detail: str, subject: Subject, secrets: Iterable[str] = ()) -> 
         name = found["name"].strip()
         result = found["result"].lower()
         result = "error" if result.startswith("fail") else result
-        note = _clean_note(scrub(found["note"], known)) if result != "success" else ""
-        check_id = _identify(section, name, [check.id for check in checks])
+        note = _clean_note(scrub(found["note"]))[:_LONGEST_NOTE] if result != "success" else ""
+        check_id = _identify(section, name, ids)
+        ids.add(check_id)
         remedy = _remedy(check_id, note, subject) if result != "success" else ""
         checks.append(Check(check_id, section, name, result, note, remedy))
     return checks
@@ -166,7 +173,7 @@ def parse_report(detail: str, subject: Subject, secrets: Iterable[str] = ()) -> 
 
 def report_lines(detail: str) -> list[str]:
     """Return the lines of a report, whichever way its line breaks are written."""
-    return [line.strip() for line in re.split(r"\\n|\n|\r", detail) if line.strip()]
+    return [line.strip() for line in re.split(r"\\n|\n|\r", detail[-_LONGEST_REPORT:]) if line.strip()]
 
 
 def other_lines(detail: str) -> list[str]:
@@ -184,11 +191,11 @@ def warned(checks: Sequence[Check]) -> list[Check]:
 
 def _clean_note(text: str) -> str:
     found = _NOTE.match(text)
-    note = found["text"] if found else text.strip()
+    note = (found["text"] if found else text).strip()
     return note[:-1].rstrip() if note.endswith(")") and note.count(")") > note.count("(") else note
 
 
-def _identify(section: str, name: str, taken: Sequence[str]) -> str:
+def _identify(section: str, name: str, taken: Set[str]) -> str:
     """Return the id: a short one for a documented check, else the check's name in snake case without 'Check'."""
     check_id = _IDS.get(name.lower()) or _slug(name)
     return f"{_slug(section)}_{check_id}" if check_id in taken else check_id
