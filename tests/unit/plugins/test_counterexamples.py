@@ -1,0 +1,79 @@
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Histories that tests/model found to go wrong, as plain tests."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.alicloud.rds.plugins.module_utils import _client
+from ansible_collections.alicloud.rds.plugins.module_utils._credentials import Credentials
+from ansible_collections.alicloud.rds.plugins.module_utils._endpoints import resolve_endpoint
+
+from .conftest import ACCOUNT, DR, creates
+
+
+@pytest.fixture
+def console(rds):
+    """Call an operation as somebody else does, without this collection's care."""
+    keys = rds.environment
+    client = _client.Client(
+        resolve_endpoint(rds.endpoint, None, "public"),
+        lambda: Credentials(keys["ALIBABA_CLOUD_ACCESS_KEY_ID"], keys["ALIBABA_CLOUD_ACCESS_KEY_SECRET"], None, "test"),
+        _client.Limits(),
+    )
+    yield lambda action, **parameters: client.call(action, {"DBInstanceId": DR, **parameters}, repeatable=False)
+    client.close()
+
+
+def promote(rds, console):
+    console("DeleteReplicationLink", PromoteToMaster="true")
+    wait_until_idle(rds)
+
+
+def wait_until_idle(rds):
+    while rds.state()["instances"][DR]["busy"]:
+        pass
+
+
+def test_a_create_in_doubt_is_not_called_refused_because_the_look_after_it_was(rds, link):
+    rds.add_fault(fault="status", http_status=500, content="json", where="after", action="CreateReplicationLink")
+    rds.add_fault(fault="error", code="MirrorInsExists", action="DescribeDBInstanceAttribute", skip=1, times=6)
+    result = link()
+    assert result["outcome"] == "unknown"
+    assert [entry["committed"] for entry in creates(rds)] == [True]
+    rds.clear_faults()
+    assert link()["outcome"] == "unchanged"
+
+
+def test_a_failed_attempt_of_somebody_else_does_not_hide_that_a_link_was_ended(rds, link, console):
+    link()
+    promote(rds, console)
+    console(
+        "CreateReplicationLink",
+        DryRun="false",
+        SourceCategory="other",
+        SourceAddress="127.0.0.1",
+        SourcePort=str(rds.sources["onprem"]["port"]),
+        ReplicatorAccount=ACCOUNT["replicator_account"],
+        ReplicatorPassword=ACCOUNT["replicator_password"],
+        TaskName="by hand",
+    )
+    wait_until_idle(rds)
+    rds.clear_journal()
+    result = link()
+    assert result["error"]["code"] == "LinkEnded"
+    assert creates(rds) == []
+
+
+def test_a_failed_attempt_with_a_plan_does_not_let_the_next_run_do_without(rds, link, console):
+    link()
+    promote(rds, console)
+    rds.delete_instance(DR)  # emptied: the same instance with the same log
+    rds.add_instance(id=DR)
+    plan = link(check_mode=True)["plan"]["task_id"]
+    rds.add_fault(stage="basebackup", fault="fail", instance=DR)
+    assert link(dry_run_task_id=plan)["error"]["code"] == "TaskFailed"
+    rds.clear_journal()
+    assert link()["error"]["code"] == "LinkEnded"
+    assert creates(rds) == []
+    assert link(dry_run_task_id=plan)["outcome"] == "created"
