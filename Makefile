@@ -10,7 +10,7 @@ RUN := tests/tools/run.sh
 PYTEST := $(RUN) python -m pytest
 
 # The steps of `make test`: each is a target below. Two run at a time; the quick ones first, then the long ones.
-STEPS := ruff mypy yamllint unit sanity integration ansible-lint docs-lint conformance package
+STEPS := ruff mypy yamllint unit sanity integration thorough model ansible-lint docs-lint conformance package
 
 .PHONY: help setup demo test lint bench clean $(STEPS)
 .DEFAULT_GOAL := help
@@ -27,8 +27,14 @@ demo: setup ## show the collection at work against the local emulator
 test: setup ## everything that CI runs: all tests and all conventions
 	@.venv/bin/python tests/tools/steps.py $(STEPS)
 
-unit: setup ## unit tests
-	@$(PYTEST) -n 2 tests/unit
+unit: setup ## unit tests, the quick ones: the inner loop
+	@$(PYTEST) -n 2 -m "not thorough" tests/unit
+
+thorough: setup ## fault matrix and hostile answers, at length
+	@$(PYTEST) -n 2 -m thorough tests/unit
+
+model: setup ## a thousand random histories; MODEL_EXAMPLES=20000 make model runs more
+	@$(PYTEST) -n 2 tests/model
 
 conformance: setup ## the official SDK against the emulator and our signatures
 	@$(PYTEST) tests/conformance

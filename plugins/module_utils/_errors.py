@@ -260,7 +260,7 @@ COLLECTION = (
     Row("LinkBroken", None, "decide", "Repair the cause named in the task's report, then rebuild the link."),
     Row("PlanUnusable", None, "decide", "Preview again with --check and use the new plan.task_id."),
     Row("PrecheckFailed", None, "fix_checks", "Work through the failed checks and preview again. Nothing was created."),
-    Row("TaskFailed", None, "fix_checks", "Repair what the task's report names, then run the same play again."),
+    Row("TaskFailed", None, "fix_checks", "Repair what the task's report names, then preview and apply again."),
     Row("WaitTimeout", None, "retry_later", "The task goes on at the service: run the same play again to wait on."),
     Row("Unexpected", None, "contact_support", "A fault of this collection: please report it."),
 )
@@ -330,7 +330,7 @@ class RdsError(Exception):
     @property
     def retryable(self) -> bool:
         """Whether the same play can succeed later with nothing changed."""
-        return self.category == "retry_later" or self.code in ("EndpointUnreachable", "ReplyLost")
+        return self.category == "retry_later" or self.code in ("EndpointUnreachable", "ReplyLost", "ReplyUnreadable")
 
     def as_result(self) -> dict[str, Any]:
         """Return the ``error`` object of a failed task."""

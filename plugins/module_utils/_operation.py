@@ -225,6 +225,7 @@ def _desired(options: Mapping[str, Any]) -> Desired:
 def _fields(result: Result, options: Mapping[str, Any]) -> dict[str, Any]:
     name = options["dr_instance_id"]
     warnings = [f"{name}: {check.check}: {check.note} {check.remedy}" for check in warned(result.checks)]
+    all_warnings = [*result.warnings, *warnings]
     return {
         "changed": result.changed,
         "outcome": result.outcome,
@@ -233,7 +234,7 @@ def _fields(result: Result, options: Mapping[str, Any]) -> dict[str, Any]:
         "plan": result.plan,
         "timeline": result.timeline,
         "link": result.link,
-        "warnings": [*result.warnings, *warnings],
+        **({"warnings": all_warnings} if all_warnings else {}),
         **_task_fields(result.task, result.checks, options),
     }
 

@@ -26,13 +26,14 @@ from ansible_collections.alicloud.rds.plugins.module_utils._precheck import (
     parse_report,
     report_lines,
 )
-from ansible_collections.alicloud.rds.plugins.module_utils._secrets import scrub
+from ansible_collections.alicloud.rds.plugins.module_utils._secrets import printable, scrub
 
 Found = TypeVar("Found")
 
 CREATE, DRY_RUN = "create", "create-dryrun"
 PAGE_SIZE = 30  # the documentation's example; limits are not stated
 MOST_PAGES = 200
+MOST_TASKS = MOST_PAGES * PAGE_SIZE
 FIRST_INTERVAL = 0.2  # seconds; a poll then comes after each tenth of the time waited so far, up to wait_interval
 MOST_SILENT_POLLS = 3  # polls in a row that may fail for a passing reason, each with the client's own retries
 DEFAULT_PORT = 5432
@@ -45,6 +46,7 @@ _PERHAPS_ANOTHER_RUN = (
     "OperationDenied.DBInstanceStatus",
     "LockTimeout",
 )
+_BUSY = ("IncorrectDBInstanceState", "InvalideStatus.Format")
 _STREAMING = ("steaming", "streaming")  # the API spells it without r
 
 
@@ -189,7 +191,7 @@ class ReplicationLinks:
         self._client = client
         self._dry_run = check_mode
         self._task_type = DRY_RUN if check_mode else CREATE
-        self._wait_started = wait or check_mode  # a preview without its verdict is none
+        self._wait_started = wait
         self._wait_found = wait and not check_mode
         self._wait_timeout, self._wait_interval, self._settle_timeout = wait_timeout, wait_interval, settle_timeout
         self._sleep, self._clock = sleep, clock
@@ -228,8 +230,14 @@ class ReplicationLinks:
                 raise _unreadable("DescribeReplicationLinkLogs", "no list of tasks in its answer")
             total = _integer(answer.get("TotalSize"))
             seen += len(rows)
+            before = len(found)
             found.update((task.task_id, task) for task in map(_task, rows))
-            if not rows or (total is not None and seen >= total) or (total is None and len(rows) < PAGE_SIZE):
+            if (
+                len(found) == before
+                or len(found) >= MOST_TASKS
+                or (total is not None and seen >= total)
+                or (total is None and len(rows) < PAGE_SIZE)
+            ):
                 break
         return sorted(found.values(), key=lambda task: task.task_id, reverse=True)
 
@@ -252,8 +260,12 @@ class ReplicationLinks:
         look = self.look(desired.dr_instance_id)
         if self._is_present(look, desired):
             return self._found(look, desired, Result(changed=False, outcome="unchanged"))
-        self._refuse_unfit(look, desired)
         plan = self._usable_plan(desired) if desired.dry_run_task_id is not None else None
+        if plan is not None and self._dry_run:
+            return self._follow_plan(plan, look, desired)
+        if plan is not None:
+            self._refuse_spent(plan, look, desired)
+        self._refuse_unfit(look, desired)
         result = Result(
             changed=True, outcome="previewed" if self._dry_run else "created", plan=_plan(plan) if plan else None
         )
@@ -280,7 +292,7 @@ class ReplicationLinks:
     def _found(self, look: Look, desired: Desired, result: Result) -> Result:
         """Report a link that is there; wait for its task if that still runs."""
         task = look.newest
-        if task is not None and task.status == "running" and not task.is_streaming and self._wait_found:
+        if task is not None and task.is_making and self._wait_found:
             task = self._wait_for(desired, CREATE, task.task_id, result)
         if task is not None and task.status == "failure":
             raise self._task_failed(desired, task, result, "LinkBroken" if look.link_source else "TaskFailed")
@@ -329,7 +341,7 @@ class ReplicationLinks:
             reason = f"{desired.dr_instance_id} has no dry run with this id"
         elif task.task_type not in (None, DRY_RUN):
             reason = f"it is a task of type {task.task_type}"
-        elif task.status != "success":
+        elif task.status != "success" and not self._dry_run:
             reason = f"that dry run's status is {task.status}, not success"
         elif task.target_instance_id not in (None, desired.dr_instance_id):
             reason = f"it was made for {task.target_instance_id}"
@@ -339,14 +351,29 @@ class ReplicationLinks:
             return task
         raise RdsError("PlanUnusable", f"dry_run_task_id {task_id} cannot be applied: {reason}. Nothing was sent.")
 
+    def _refuse_spent(self, plan: Task, look: Look, desired: Desired) -> None:
+        """A plan is applied once: if the task that did so failed, its report is the answer."""
+        newest = look.newest
+        if newest is not None and newest.status == "failure" and newest.task_id > plan.task_id:
+            raise self._task_failed(desired, newest, Result(False, "unchanged", plan=_plan(plan)), "TaskFailed")
+
+    def _follow_plan(self, plan: Task, look: Look, desired: Desired) -> Result:
+        """Report on a dry run that was started before, instead of making another one."""
+        result = Result(changed=True, outcome="previewed", request_id=self._client.last_request_id)
+        result.db_instance_id = desired.dr_instance_id
+        ended = self._refuse_ended(look, None, result)
+        if self._wait_started or plan.status == "failure":
+            plan = self._wait_for(desired, DRY_RUN, plan.task_id, result)
+        return self._finish(result, desired, plan, ended)
+
     def _refuse_ended(self, look: Look, plan: Task | None, result: Result) -> Task | None:
         """A link that was made and is gone was ended by somebody: promoted, most likely. It is not made again unasked.
 
         A plan that is newer than that link was approved in its knowledge, and a preview changes nothing: it is told of
         the ended task, which is returned.
         """
-        ended = look.newest
-        if ended is None or not ended.made_link or (plan is not None and plan.task_id > ended.task_id):
+        ended = next((task for task in look.tasks if task.made_link), None)
+        if ended is None or (plan is not None and plan.task_id > ended.task_id):
             return None
         story = (
             f"{ended.target_instance_id or 'The instance'} had a link (task {ended.task_id} of {ended.created}) "
@@ -383,7 +410,9 @@ class ReplicationLinks:
     def _start(self, look: Look, desired: Desired, result: Result, ended: Task | None) -> Result:
         """Create, or dry-run, and wait; where the outcome is not clear, look again instead of repeating."""
         try:
-            answer = self._create(desired)
+            answer = self._create_when_free(look, desired)
+            if answer is None:
+                return self._found(self.look(desired.dr_instance_id), desired, Result(False, "adopted"))
             task_id = _integer(answer.get("TaskId"))
             if task_id is None:
                 raise _unreadable("CreateReplicationLink", "no TaskId in its answer")
@@ -395,6 +424,9 @@ class ReplicationLinks:
         task = Task(task_id, name, self._task_type, target_instance_id=desired.dr_instance_id, source=desired.source)
         if self._wait_started:
             task = self._wait_for(desired, self._task_type, task_id, result)
+        return self._finish(result, desired, task, ended)
+
+    def _finish(self, result: Result, desired: Desired, task: Task, ended: Task | None) -> Result:
         result.task = task
         result.checks = self._checks(desired, task)
         if self._dry_run:
@@ -402,20 +434,45 @@ class ReplicationLinks:
         result.link = _link(desired.dr_instance_id, desired.source, task)
         return result
 
+    def _create_when_free(self, before: Look, desired: Desired) -> dict[str, Any] | None:
+        """Create; give an instance on which something else works the settle time to become free. None: a link came.
+
+        A refusal because of the instance's state did nothing, so sending it again makes no second one.
+        """
+        deadline = self._clock() + self._settle_timeout
+        pause = FIRST_INTERVAL
+        while True:
+            try:
+                return self._create(desired)
+            except RdsError as error:
+                if error.code not in _BUSY or error.outcome != "refused" or self._clock() >= deadline:
+                    raise
+            if self._appeared(before, desired):
+                return None
+            if self._dry_run and (same := self._running_dry_run(desired)):
+                return {"TaskId": same.task_id, "TaskName": same.task_name, "RequestId": self._client.last_request_id}
+            self._sleep(min(pause, max(0.0, deadline - self._clock())))
+            pause = min(2 * pause, 5.0)
+
+    def _running_dry_run(self, desired: Desired) -> Task | None:
+        """Return a dry run of this very link that is under way: another run's, or ours, its reply lost."""
+        tasks = self.tasks(desired.dr_instance_id, DRY_RUN)
+        alike = (task for task in tasks if task.status == "running" and not desired.source.differences(task.source))
+        return next(alike, None)
+
+    def _appeared(self, before: Look, desired: Desired) -> Look | None:
+        """Look whether a link or a task of one has come since `before`."""
+        look = self.look(desired.dr_instance_id)
+        is_new = look.newest is not None and all(look.newest.task_id != task.task_id for task in before.tasks)
+        return look if look.link_source or is_new else None
+
     def _recover(self, error: RdsError, before: Look, desired: Desired, result: Result) -> Look:
         """Look for what an unclear create, or a faster run, has left; raise if nothing turns up in the settle time."""
         unclear = error.outcome == "unknown"
         if self._dry_run or not (unclear or error.code in _PERHAPS_ANOTHER_RUN):
             raise error
-        known = {task.task_id for task in before.tasks}
-
-        def appeared() -> Look | None:
-            look = self.look(desired.dr_instance_id)
-            is_new = look.newest is not None and look.newest.task_id not in known
-            return look if look.link_source or is_new else None
-
         try:
-            look = self._settle(appeared)
+            look = self._settle(lambda: self._appeared(before, desired))
         except RdsError as failure:
             failure.outcome = error.outcome  # of the create, about which a failed look says nothing
             raise
@@ -459,6 +516,7 @@ class ReplicationLinks:
         """Poll a task until data streams (create) or the verdict is there (dry run); the first look is immediate."""
         started = self._clock()
         task: Task | None = None
+        unseen = Task(task_id, None, task_type, target_instance_id=desired.dr_instance_id, source=desired.source)
         silent = 0
         while True:
             try:
@@ -468,7 +526,7 @@ class ReplicationLinks:
                 silent += 1
                 if not error.retryable or silent >= MOST_SILENT_POLLS:
                     error.outcome = "running"
-                    error.context.update(task=task, timeline=result.timeline, plan=result.plan)
+                    error.context.update(task=task or unseen, timeline=result.timeline, plan=result.plan)
                     error.context["changed"] = result.changed and not self._dry_run
                     raise
             elapsed = self._clock() - started
@@ -479,16 +537,16 @@ class ReplicationLinks:
                 if task.status == "success" if task_type == DRY_RUN else task.is_streaming:
                     return task
             if elapsed >= self._wait_timeout:
-                raise self._timed_out(desired, task_id, task, result)
+                raise self._timed_out(desired, task or unseen, result)
             pause = min(max(FIRST_INTERVAL, elapsed / 10), self._wait_interval)
             self._sleep(min(pause, self._wait_timeout - elapsed))
 
-    def _timed_out(self, desired: Desired, task_id: int, task: Task | None, result: Result) -> RdsError:
-        where = f"at stage {task.stage}, status {task.status}" if task else "not in the task log yet"
+    def _timed_out(self, desired: Desired, task: Task, result: Result) -> RdsError:
+        where = f"at stage {task.stage}, status {task.status}" if task.status else "not in the task log yet"
         return RdsError(
             "WaitTimeout",
-            f"Task {task_id} of {desired.dr_instance_id} was {where} after wait_timeout ({self._wait_timeout:g} s). "
-            "It goes on; running the same play again resumes the wait.",
+            f"Task {task.task_id} of {desired.dr_instance_id} was {where} after "
+            f"wait_timeout ({self._wait_timeout:g} s). It goes on; running the same play again resumes the wait.",
             outcome="running",
             context={
                 "task": task,
@@ -680,7 +738,7 @@ def _comparable(value: Any) -> Any:
 
 
 def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) and value else None
+    return printable(value) or None if isinstance(value, str) else None
 
 
 def _integer(value: Any) -> int | None:

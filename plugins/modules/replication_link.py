@@ -67,12 +67,15 @@ options:
       - Id of a successful dry run (C(TaskId)), as returned in RV(plan) by a run in check mode. The link is created as
         it was checked there.
       - It is verified first. A dry run that failed, or that was for another DR instance or source, is refused.
+      - A plan is applied once. If the task that applied it failed, that failure is reported again.
+      - In check mode no new dry run is made, and the verdict of this one is reported.
       - Ignored if the link is there already.
     type: int
   wait:
     description:
-      - Whether to wait until data is streaming. If V(false), the task ends when the service has accepted the request.
-      - In check mode the verdict of the prechecks is always waited for.
+      - Whether to wait until data is streaming, or in check mode for the verdict of the prechecks. If V(false), the
+        task ends when the service has accepted the request, and running it again waits on; in check mode with
+        O(dry_run_task_id) set to the RV(plan) that was started.
     type: bool
     default: true
   wait_timeout:
@@ -214,7 +217,7 @@ plan:
   contains:
     task_id: {description: "Its id, for O(dry_run_task_id).", type: int}
     task_name: {description: Its name., type: str}
-    status: {description: "V(success).", type: str}
+    status: {description: "V(success), or null if it was not waited for.", type: str}
     created: {description: "When it was created, UTC.", type: str}
     ended_link_task_id:
       description:

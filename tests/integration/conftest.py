@@ -21,6 +21,8 @@ from tests.rds_emulator.client import Emulator
 
 ROOT = Path(__file__).resolve().parents[2]
 PASSWORD = "Sync'n\"roll & 100% +=/é"
+# The same interpreter by another name: whoever names it wants it used, so the task goes through the module.
+ANOTHER_PYTHON = str(Path(sys.executable).with_name(f"python{sys.version_info[0]}.{sys.version_info[1]}"))
 _numbers = itertools.count(1)
 
 
@@ -130,6 +132,8 @@ def playbook_environment(rds: Emulator, home: Path) -> dict[str, str]:
         "HOME": str(home),
         "LANG": "C.UTF-8",
         "ANSIBLE_HOME": str(home / ".ansible"),
+        "ANSIBLE_ASYNC_DIR": str(home / ".ansible_async"),
+        "ANSIBLE_REMOTE_TMP": str(home / ".ansible" / "tmp"),
         "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".build" / "link"),
         "ANSIBLE_LOCALHOST_WARNING": "False",
         "ANSIBLE_INVENTORY_UNPARSED_WARNING": "False",

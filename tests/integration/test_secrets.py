@@ -21,7 +21,7 @@ import pytest
 
 from tests.rds_emulator.client import Emulator
 
-from .conftest import ROOT, playbook_environment
+from .conftest import ANOTHER_PYTHON, ROOT, playbook_environment
 
 # Every secret holds this mark at both ends; whatever the spelling, letters and digits stay as they are.
 MARK = "C4n4ry"
@@ -77,6 +77,7 @@ class Ending:
     again: bool = False  # run the task twice, and read the link
     env: dict[str, str] = field(default_factory=dict)
     stub: tuple[str, str] | None = None  # a file that shadows a library
+    module: bool = False  # through the module, not the action plugin
 
 
 def on_create(**rule: Any) -> list[dict[str, Any]]:
@@ -98,6 +99,7 @@ TRACEBACK = {"ANSIBLE_DISPLAY_TRACEBACK": "always"}
 PATHS = {
     "preview": Ending(None, check=True),
     "apply, unchanged and info": Ending(None, again=True),
+    "apply, unchanged and info, by the module": Ending(None, again=True, module=True),
     "STS token": Ending(None, STS, check=True),
     "STS token expired": Ending("InvalidSecurityToken.Expired", STS, on_create(fault="expire_token")),
     "STS token missing": Ending("MissingSecurityToken", {**STS, "security_token": None}),
@@ -123,8 +125,11 @@ PATHS = {
     "unknown option": Ending("", {"nonsense": "x"}),
     "wrong type": Ending("", {"source_port": "five", "wait": ["no"]}, env=TRACEBACK),
     "missing library": Ending("MissingLibrary", stub=("requests/__init__.py", "raise ImportError('none')")),
-    "unexpected": Ending("Unexpected", stub=("sitecustomize.py", EXPLODE), env={"QUOTED": PASSWORD, **TRACEBACK}),
+    "unexpected": Ending("Unexpected", stub=("sitecustomize.py", EXPLODE), env={"QUOTED": PASSWORD, **TRACEBACK},
+                         module=True),
     "time-out": Ending("WaitTimeout", {"wait_timeout": 0.5}, [{"stage": "basebackup", "fault": "hold"}]),
+    "time-out, by the module": Ending("WaitTimeout", {"wait_timeout": 0.5},
+                                      [{"stage": "basebackup", "fault": "hold"}], module=True),
     "task failed": Ending("TaskFailed", {}, [{"stage": "basebackup", "fault": "fail", "message": ECHO}]),
 }  # fmt: skip
 
@@ -196,7 +201,7 @@ def connection_of(rds: Emulator) -> dict[str, Any]:
     return {"endpoint": rds.endpoint, "access_key_id": KEY, "access_key_secret": SECRET, "max_retries": 0}
 
 
-def playbook_of(options: dict[str, Any], again: bool) -> str:
+def playbook_of(options: dict[str, Any], again: bool, module: bool = False) -> str:
     """A play that shows, keeps and caches the result, and fails at last if the task did."""
     task = [{"name": "Link", "alicloud.rds.replication_link": {n: f"{{{{ given.{n} }}}}" for n in options},
              "register": "dr", "ignore_errors": True}]  # fmt: skip
@@ -213,7 +218,7 @@ def playbook_of(options: dict[str, Any], again: bool) -> str:
         "hosts": "localhost",
         "connection": "local",
         "gather_facts": False,
-        "vars": {"ansible_python_interpreter": "{{ ansible_playbook_python }}"},
+        "vars": {"ansible_python_interpreter": ANOTHER_PYTHON if module else "{{ ansible_playbook_python }}"},
         "tasks": [*task, *(task + info if again else []), *rest],
     }
     return json.dumps([play], indent=1)  # JSON is YAML, too
@@ -266,7 +271,7 @@ def test_no_secret_is_written_on_any_path(rds, tmp_path, name):
         stub.write_text(path.stub[1])
         environment["PYTHONPATH"] = str(tmp_path / "stub")
     options = options_of(rds, path.options)
-    (tmp_path / "site.yml").write_text(playbook_of(options, path.again))
+    (tmp_path / "site.yml").write_text(playbook_of(options, path.again, path.module))
     (tmp_path / "vars.json").write_text(json.dumps({"given": options, "result_file": str(tmp_path / "result.json")}))
     run = start(tmp_path, "site.yml", environment, *(["--check"] if path.check else []))
     output = run.communicate(timeout=60)[0]
@@ -351,7 +356,7 @@ def test_no_secret_is_in_the_files_and_events_of_a_job(rds, tmp_path, name, argu
 def test_no_secret_is_an_argument_of_any_process(rds, tmp_path):
     rds.add_fault(stage="basebackup", fault="hold")
     options = options_of(rds, {"wait_timeout": 30, "wait_interval": 0.2})
-    (tmp_path / "site.yml").write_text(playbook_of(options, False))
+    (tmp_path / "site.yml").write_text(playbook_of(options, False, module=True))
     (tmp_path / "vars.json").write_text(json.dumps({"given": options, "result_file": str(tmp_path / "result.json")}))
     run = start(tmp_path, "site.yml", loud_environment(rds, tmp_path))
     seen: set[str] = set()

@@ -21,6 +21,8 @@ from tests.rds_emulator.reading import ReadError
 from tests.rds_emulator.store import Store
 from tests.unit.emulator.api_helper import ACCOUNT, KEY, PASSWORD, SEED, Caller, until
 
+pytestmark = pytest.mark.thorough  # they wait for delays
+
 STS = {"access_key_id": "STS.fake", "access_key_secret": "s2", "security_token": "t2", "expires_in": 3600}
 DENIED = {"access_key_id": "LTAIdenied", "access_key_secret": "s3", "deny": ["DescribeRegions"], "ram_user": "eve"}
 LIMITED = {"DescribeDBInstances": "3 per minute"}

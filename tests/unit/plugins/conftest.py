@@ -10,6 +10,11 @@ from typing import Any
 
 import pytest
 from ansible.module_utils import basic
+from ansible.parsing.dataloader import DataLoader
+from ansible.playbook.play_context import PlayContext
+from ansible.playbook.task import Task
+from ansible.plugins.loader import action_loader, connection_loader
+from ansible.template import Templar
 
 from ansible_collections.alicloud.rds.plugins.modules import replication_link, replication_link_info
 from tests.rds_emulator.client import Emulator
@@ -29,9 +34,34 @@ def rds(rds_emulator: Emulator) -> Iterator[Emulator]:
     yield rds_emulator
 
 
+@pytest.fixture(params=["module", "action"])
+def run_module(request: pytest.FixtureRequest) -> Run:
+    """Run a module with options and return its result, through each of its two doors."""
+    runner: Run = request.getfixturevalue(f"run_as_{request.param}")
+    return runner
+
+
 @pytest.fixture
-def run_module(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Run a module with options and return its result, as the controller would read it."""
+def run_as_action() -> Run:
+    """In this process, as the controller runs an action plugin."""
+
+    def run(module: Any, options: dict[str, Any], check_mode: bool = False, diff: bool = False) -> dict[str, Any]:
+        task = Task()
+        task.action = f"alicloud.rds.{module.__name__.rpartition('.')[2]}"
+        task.args, task.check_mode, task.diff = options, check_mode, diff
+        loader, play_context = DataLoader(), PlayContext()
+        connection = connection_loader.get("local", play_context)
+        given = {"task": task, "connection": connection, "play_context": play_context, "loader": loader}
+        action = action_loader.get(task.action, templar=Templar(loader=loader), shared_loader_obj=None, **given)
+        result: dict[str, Any] = json.loads(json.dumps(action.run(task_vars={})))
+        return result
+
+    return run
+
+
+@pytest.fixture
+def run_as_module(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """As on a managed host: arguments in, JSON on stdout."""
     with contextlib.suppress(ImportError, AttributeError):  # from ansible-core 2.19 on it would warn on the screen
         monkeypatch.setattr("ansible.module_utils._internal.is_controller", False)
     monkeypatch.setattr(basic, "_ANSIBLE_PROFILE", "legacy", raising=False)

@@ -76,4 +76,6 @@ def test_a_failed_attempt_with_a_plan_does_not_let_the_next_run_do_without(rds, 
     rds.clear_journal()
     assert link()["error"]["code"] == "LinkEnded"
     assert creates(rds) == []
-    assert link(dry_run_task_id=plan)["outcome"] == "created"
+    assert link(dry_run_task_id=plan)["error"]["code"] == "TaskFailed", "a plan is applied once"
+    renewed = link(check_mode=True)["plan"]["task_id"]
+    assert link(dry_run_task_id=renewed)["outcome"] == "created"

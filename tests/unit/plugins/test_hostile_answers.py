@@ -28,6 +28,8 @@ from ansible_collections.alicloud.rds.plugins.module_utils._secrets import scrub
 
 from .scripted_server import ScriptedServer, action_of, http
 
+pytestmark = pytest.mark.thorough
+
 ROOT = Path(__file__).resolve().parents[3]
 COLLECTIONS = str(Path(_operation.__file__).parents[5])
 INSTANCE, LOGS, CREATE = "DescribeDBInstanceAttribute", "DescribeReplicationLinkLogs", "CreateReplicationLink"
@@ -285,7 +287,6 @@ def test_a_redirect_with_a_proper_document_is_still_a_redirect(status):
     assert (result["error"]["code"], result["outcome"]) == ("Redirected", "unknown")
 
 
-@pytest.mark.xfail(strict=True, reason="the domain reads up to 200 pages, whatever is in them")
 def test_pages_that_bring_nothing_new_are_not_read_on():
     page = {"RequestId": "R-2", "Items": [ROW] * 30}
     with ScriptedServer(documents(before=page)) as server:
@@ -444,7 +445,6 @@ def percent(text, digits, times):
     return once.replace("%", "%" + "25" * (times - 1))
 
 
-@pytest.mark.xfail(strict=True, reason="the domain shows texts of rows and instances as they came")
 @pytest.mark.parametrize(
     "script",
     [

@@ -11,6 +11,7 @@ import pytest
 
 from ansible_collections.alicloud.rds.plugins.module_utils import _operation
 from ansible_collections.alicloud.rds.plugins.module_utils._arguments import REPLICATION_LINK
+from ansible_collections.alicloud.rds.plugins.modules import replication_link
 
 from .conftest import ACCOUNT, DR, QUICK, RDS_SOURCE, creates
 
@@ -173,6 +174,19 @@ def test_a_task_that_is_no_dry_run_is_no_plan(rds, link):
     rds.add_instance(id="pgm-dr2")
     result = link(dry_run_task_id=created["task_id"], dr_instance_id="pgm-dr2")
     assert result["error"]["code"] == "PlanUnusable"
+
+
+def test_a_plan_is_applied_once_even_if_that_failed(rds, link):
+    plan = link(check_mode=True)["plan"]["task_id"]
+    rds.add_fault(stage="basebackup", fault="fail", instance=DR, message="disk full at 93 %")
+    failed = link(dry_run_task_id=plan)
+    again = link(dry_run_task_id=plan)
+    assert again["error"]["code"] == "TaskFailed"
+    assert again["task_id"] == failed["task_id"]
+    assert "disk full at 93 %" in again["msg"]
+    assert len(creates(rds)) == 1
+    renewed = link(check_mode=True)["plan"]["task_id"]
+    assert link(dry_run_task_id=renewed)["outcome"] == "created"
 
 
 # -- drift and wrong instances -----------------------------------------------------------------------------------------
@@ -496,9 +510,11 @@ def test_a_wrong_region_is_named_with_a_suggestion(rds, link, monkeypatch):
     assert "'cn-hangzou'" in result["msg"] and "'cn-hangzhou'" in result["msg"]
 
 
-def test_a_missing_library_is_named_with_the_interpreter(rds, link, monkeypatch):
+def test_a_missing_library_is_named_with_the_interpreter(rds, run_as_module, monkeypatch):
     monkeypatch.setattr(_operation._client, "HAS_REQUESTS", False)
-    result = link()
+    keys = {"access_key_id": "LTAI-somebody", "access_key_secret": "not-the-secret"}
+    options = {"dr_instance_id": DR, "source_address": "127.0.0.1", "endpoint": rds.endpoint, **keys}
+    result = run_as_module(replication_link, options)
     assert result["error"]["category"] == "fix_controller"
     assert "requests" in result["msg"]
     assert rds.journal() == []
@@ -522,3 +538,29 @@ def test_no_result_holds_a_secret(rds, link, info):
     for result in shown:
         for secret in [*secrets, "hunter2-not-the-one"]:
             assert secret not in json.dumps(result)
+
+
+# -- previews in two steps, as a fleet makes them ----------------------------------------------------------------------
+
+
+def test_a_preview_can_be_started_and_asked_for_its_verdict_later(rds, link):
+    rds.add_fault(stage="precheck", fault="hold", instance=DR)
+    started = link(check_mode=True, wait=False)
+    assert (started["outcome"], started["checks"], started["plan"]["status"]) == ("previewed", [], None)
+    waiting = link(check_mode=True, wait=False, dry_run_task_id=started["task_id"])
+    assert (waiting["plan"]["status"], waiting["changed"]) == ("running", True)
+    assert link(dry_run_task_id=started["task_id"])["error"]["code"] == "PlanUnusable"  # not before it has succeeded
+    rds.release()
+    verdict = link(check_mode=True, dry_run_task_id=started["task_id"])
+    assert (verdict["plan"]["status"], verdict["task_id"]) == ("success", started["task_id"])
+    assert len(verdict["checks"]) > 10
+    assert len(creates(rds, "true")) == 1, "no further dry run was made"
+    assert link(dry_run_task_id=started["task_id"])["outcome"] == "created"
+
+
+@pytest.mark.parametrize("wait", [True, False])
+def test_the_verdict_of_a_failed_preview_fails_with_its_checks(rds, link, wait):
+    failed = link(check_mode=True, replicator_password="not-the-password")
+    later = link(check_mode=True, wait=wait, dry_run_task_id=failed["task_id"])
+    assert later["error"]["code"] == "PrecheckFailed"
+    assert [check["id"] for check in later["checks"] if check["result"] == "error"] == ["database_connectable"]

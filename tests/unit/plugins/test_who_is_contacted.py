@@ -25,6 +25,8 @@ from ansible_collections.alicloud.rds.plugins.module_utils._operation import ens
 
 from .scripted_server import ScriptedServer, action_of, http, read_head
 
+pytestmark = pytest.mark.thorough
+
 DR, NAME = "pgm-dr", "rds.example.invalid"
 PASSWORD, SECRET, PROXY_PASSWORD = "Pass+w/rd1", "Secret+/2", "Pr0xyS3cret"
 INSTANCE = {"Items": {"DBInstanceAttribute": [{"DBInstanceId": DR, "Engine": "PostgreSQL"}]}}

@@ -1,0 +1,152 @@
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+"""A task goes through the action plugin where it can and through the module where it must, with the same results."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from .conftest import ANOTHER_PYTHON, PASSWORD, make_pair
+
+TASK = """
+- hosts: localhost
+  gather_facts: false
+  vars:
+    ansible_python_interpreter: "{{ ansible_playbook_python }}"
+  tasks:
+    - name: The task
+      alicloud.rds.replication_link:
+        dr_instance_id: "{{ dr_link_dr_instance_id }}"
+        source_address: "{{ dr_link_source_address }}"
+        source_port: "{{ dr_link_source_port }}"
+        replicator_account: "{{ dr_link_replicator_account }}"
+        replicator_password: "{{ dr_link_replicator_password }}"
+        settle_timeout: 1
+      register: made
+@KEYWORDS@
+    - ansible.builtin.copy: {content: "{{ made | to_json }}", dest: "{{ result_file }}"}
+      check_mode: false
+"""
+REMOTE = """
+- hosts: localhost
+  gather_facts: false
+  tasks:
+    - ansible.builtin.add_host: {name: other, ansible_connection: local, ansible_python_interpreter: @PYTHON@}
+"""
+
+
+@pytest.fixture
+def pair(rds_emulator):
+    return make_pair(rds_emulator, sql=[])
+
+
+def with_keywords(*lines: str) -> str:
+    return TASK.replace("@KEYWORDS@", "\n".join(f"      {line}" for line in lines))
+
+
+def went_through_module(output: str) -> bool:
+    """A module is copied to the host before it runs; an action plugin of ours is not."""
+    return "AnsiballZ_replication_link" in output
+
+
+def test_by_default_no_module_is_shipped(pair, play):
+    run = play(pair.rds, with_keywords(), pair.variables, "-vvvv")
+    assert run.returncode == 0, run.output
+    assert run.results["outcome"] == "created"
+    assert not went_through_module(run.output)
+    assert '"replicator_password": "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"' in run.output
+    assert PASSWORD not in run.output
+
+
+@pytest.mark.parametrize(
+    "keywords",
+    [
+        ("async: 60", "poll: 1"),
+        ("become: true", "become_method: ansible.builtin.sudo", f"become_exe: {Path(__file__).parent}/as_myself.sh"),
+        ("vars:", f"  ansible_python_interpreter: {ANOTHER_PYTHON}"),
+    ],
+    ids=["async", "become", "another interpreter"],
+)
+def test_what_must_run_elsewhere_goes_through_the_module(pair, play, keywords):
+    run = play(pair.rds, with_keywords(*keywords), pair.variables, "-vvvv")
+    assert run.returncode == 0, run.output
+    assert went_through_module(run.output)
+    assert run.results["outcome"] == "created"
+    assert PASSWORD not in run.output
+
+
+def test_keywords_of_a_task(pair, play):
+    preview = play(pair.rds, with_keywords("check_mode: true", "diff: true"), pair.variables)
+    assert preview.results["outcome"] == "previewed"
+    assert preview.results["diff"]["before"] == {}
+    assert pair.creates() == []
+    hidden = play(pair.rds, with_keywords("no_log: true"), pair.variables, "-vvv")
+    assert hidden.returncode == 0, hidden.output
+    assert "censored" in hidden.output and pair.dr not in hidden.output.partition("The task")[2].partition("TASK")[0]
+    quiet = play(pair.rds, with_keywords("diff: false"), pair.variables, "--diff")
+    assert quiet.results["changed"] is False
+
+
+def test_environment_of_a_task(pair, play):
+    environment = pair.rds.environment
+    lines = ["environment:", *(f"  {name}: '{value}'" for name, value in environment.items())]
+    run = play(pair.rds, with_keywords(*lines), pair.variables, **dict.fromkeys(environment, ""))
+    assert run.returncode == 0, run.output
+    assert run.results["credentials"]["source"] == "environment ALIBABA_CLOUD_ACCESS_KEY_ID"
+    without = play(pair.rds, with_keywords(), pair.variables, **dict.fromkeys(environment, ""))
+    assert without.returncode == 2
+    assert "region_id is missing" in without.output
+
+
+def test_until_and_retries(pair, play):
+    pair.rds.add_fault(
+        fault="error", code="CommodityServiceCalling.Exception", match={"DBInstanceId": pair.dr, "DryRun": False}
+    )
+    run = play(pair.rds, with_keywords("until: made is not failed", "retries: 3", "delay: 0"), pair.variables)
+    assert run.returncode == 0, run.output
+    assert run.results["outcome"] == "created"
+    assert run.results["attempts"] == 2
+
+
+def test_delegation_to_a_host_and_loops(pair, play):
+    another = make_pair(pair.rds, sql=[])
+    text = REMOTE.replace("@PYTHON@", sys.executable) + with_keywords(
+        "delegate_to: other", "loop: ['{{ dr_link_dr_instance_id }}', '{{ second }}']"
+    ).replace('"{{ dr_link_dr_instance_id }}"\n', '"{{ item }}"\n')
+    run = play(pair.rds, text, {**pair.variables, "second": another.dr})
+    assert run.returncode == 0, run.output
+    assert [result["outcome"] for result in run.results["results"]] == ["created", "created"]
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("port: 5432", "Unsupported parameters for (alicloud.rds.replication_link) module: port."),
+        ("wait_interval: soon", "argument 'wait_interval' is of type str and we were unable to convert to float"),
+        ("source_category: mysql", "value of source_category must be one of: other, aliyunRDS, got: mysql"),
+        ("source_category: aliyunRDS", "all of the following are missing: source_instance_name"),
+        ("source_instance_name: pgm-x", "parameters are required together: source_instance_name"),
+    ],
+)
+def test_wrong_options_are_told_alike_by_both_doors(pair, play, option, words):
+    messages = []
+    for keywords in (["ignore_errors: true"], ["ignore_errors: true", "async: 30", "poll: 1"]):
+        text = with_keywords(*keywords).replace("settle_timeout: 1", option)
+        run = play(pair.rds, text, pair.variables)
+        assert words in run.results["msg"]
+        messages.append(run.results["msg"])
+    assert messages[0] == messages[1]
+    assert pair.journal() == []
+
+
+def test_an_encrypted_password_is_decrypted_on_the_way(pair, play, tmp_path):
+    (tmp_path / "vault").write_text("vault-pass")
+    command = ["ansible-vault", "encrypt_string", "--vault-password-file", str(tmp_path / "vault"), PASSWORD]
+    vaulted = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    text = with_keywords().replace('"{{ dr_link_replicator_password }}"', vaulted.replace("\n", "\n          "))
+    run = play(pair.rds, text, pair.variables, "--vault-password-file", str(tmp_path / "vault"))
+    assert run.returncode == 0, run.output
+    assert run.results["outcome"] == "created"
