@@ -411,13 +411,13 @@ class ReplicationLinks:
         """Create, or dry-run, and wait; where the outcome is not clear, look again instead of repeating."""
         try:
             answer = self._create_when_free(look, desired)
-            if answer is None:
-                return self._found(self.look(desired.dr_instance_id), desired, Result(False, "adopted"))
+            if isinstance(answer, Look):
+                return self._adopt(answer, desired, Result(changed=False, outcome="adopted"))
             task_id = _integer(answer.get("TaskId"))
             if task_id is None:
                 raise _unreadable("CreateReplicationLink", "no TaskId in its answer")
         except RdsError as error:
-            return self._found(self._recover(error, look, desired, result), desired, result)
+            return self._adopt(self._recover(error, look, desired, result), desired, result)
         result.request_id = _text(answer.get("RequestId"))
         result.db_instance_id = _text(answer.get("DBInstanceId")) or desired.dr_instance_id
         name = _text(answer.get("TaskName")) or desired.name
@@ -434,8 +434,8 @@ class ReplicationLinks:
         result.link = _link(desired.dr_instance_id, desired.source, task)
         return result
 
-    def _create_when_free(self, before: Look, desired: Desired) -> dict[str, Any] | None:
-        """Create; give an instance on which something else works the settle time to become free. None: a link came.
+    def _create_when_free(self, before: Look, desired: Desired) -> dict[str, Any] | Look:
+        """Create; give an instance on which something else works the settle time to become free, or a link to appear.
 
         A refusal because of the instance's state did nothing, so sending it again makes no second one.
         """
@@ -447,8 +447,8 @@ class ReplicationLinks:
             except RdsError as error:
                 if error.code not in _BUSY or error.outcome != "refused" or self._clock() >= deadline:
                     raise
-            if self._appeared(before, desired):
-                return None
+            if found := self._appeared(before, desired):
+                return found
             if self._dry_run and (same := self._running_dry_run(desired)):
                 return {"TaskId": same.task_id, "TaskName": same.task_name, "RequestId": self._client.last_request_id}
             self._sleep(min(pause, max(0.0, deadline - self._clock())))
@@ -488,10 +488,14 @@ class ReplicationLinks:
             ) from None
         if look is None:
             raise error
-        actual = look.link_source or (look.newest.source if look.newest else desired.source)
-        _refuse_other(desired, actual, look.newest, "Another run was faster; nothing was changed.", "refused")
         result.outcome, result.changed = "adopted", unclear
         return look
+
+    def _adopt(self, look: Look, desired: Desired, result: Result) -> Result:
+        """Take what appeared since the first look, if it is the link asked for."""
+        actual = look.link_source or (look.newest.source if look.newest else desired.source)
+        _refuse_other(desired, actual, look.newest, "Another run was faster; nothing was changed.", "refused")
+        return self._found(look, desired, result)
 
     def _settle(self, attempt: Callable[[], Found | None]) -> Found | None:
         """Return the first true result of `attempt` in the settle time, else None: answers may lag behind a commit."""

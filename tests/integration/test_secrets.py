@@ -100,7 +100,6 @@ PATHS = {
     "preview": Ending(None, check=True),
     "apply, unchanged and info": Ending(None, again=True),
     "apply, unchanged and info, by the module": Ending(None, again=True, module=True),
-    "STS token": Ending(None, STS, check=True),
     "STS token expired": Ending("InvalidSecurityToken.Expired", STS, on_create(fault="expire_token")),
     "STS token missing": Ending("MissingSecurityToken", {**STS, "security_token": None}),
     "wrong password, preview": Ending("PrecheckFailed", {"replicator_password": WRONG}, check=True),

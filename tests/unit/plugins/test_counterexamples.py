@@ -1,5 +1,5 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Histories that tests/model found to go wrong, as plain tests."""
+"""Histories that went wrong once, found by tests/model or by reading, as plain tests."""
 
 from __future__ import annotations
 
@@ -8,8 +8,13 @@ import pytest
 from ansible_collections.alicloud.rds.plugins.module_utils import _client
 from ansible_collections.alicloud.rds.plugins.module_utils._credentials import Credentials
 from ansible_collections.alicloud.rds.plugins.module_utils._endpoints import resolve_endpoint
+from ansible_collections.alicloud.rds.plugins.module_utils._errors import RdsError
+from ansible_collections.alicloud.rds.plugins.module_utils._replication_link import ReplicationLinks
 
 from .conftest import ACCOUNT, DR, creates
+
+PASSWORD = ACCOUNT["replicator_password"]
+ROLE = {"attributes": ["LOGIN", "REPLICATION", "CREATEROLE"], "member_of": ["pg_monitor"]}
 
 
 @pytest.fixture
@@ -79,3 +84,23 @@ def test_a_failed_attempt_with_a_plan_does_not_let_the_next_run_do_without(rds, 
     assert link(dry_run_task_id=plan)["error"]["code"] == "TaskFailed", "a plan is applied once"
     renewed = link(check_mode=True)["plan"]["task_id"]
     assert link(dry_run_task_id=renewed)["outcome"] == "created"
+
+
+def test_a_link_of_another_source_that_comes_while_the_instance_is_busy_is_not_adopted(rds, link, console, monkeypatch):
+    rival = rds.add_source(name="rival", accounts=[{**ROLE, "name": "dr_sync", "password": PASSWORD}])
+    create = ReplicationLinks._create
+
+    def refused_since_a_rival_was_faster(links, desired):
+        if not creates(rds):
+            source = {"SourceCategory": "other", "SourceAddress": "127.0.0.1", "SourcePort": str(rival["port"])}
+            account = {"ReplicatorAccount": "dr_sync", "ReplicatorPassword": PASSWORD}
+            console("CreateReplicationLink", DryRun="false", TaskName="rival", **source, **account)
+            wait_until_idle(rds)
+            raise RdsError("IncorrectDBInstanceState", "busy", http_status=400, outcome="refused")
+        return create(links, desired)
+
+    monkeypatch.setattr(ReplicationLinks, "_create", refused_since_a_rival_was_faster)
+    result = link()
+    assert (result["error"]["code"], result["outcome"], result["changed"]) == ("OtherSource", "refused", False)
+    assert str(rival["port"]) in result["msg"]
+    assert len(creates(rds)) == 1
