@@ -242,6 +242,7 @@ COLLECTION = (
     Row("ReplyLost", None, "fix_network", "The request left but no whole reply came back: check proxy and firewall."),
     Row("ReplyUnreadable", None, "fix_network", "What answered is not the RDS API: check endpoint and proxy."),
     Row("Redirected", None, "fix_network", "Something redirects the endpoint; redirects are not followed."),
+    Row("ListIncomplete", None, "retry_later", "Instances came or went while they were listed: run again."),
     Row("InstanceUnfit", None, "fix_instance", "Choose an empty, running, unlocked, primary RDS PostgreSQL instance."),
     Row("InstanceBusy", None, "retry_later", _WAIT),
     Row(

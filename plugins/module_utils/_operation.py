@@ -61,7 +61,7 @@ def run(
     client = None
     try:
         _check_options(parameters, options)
-        client = _connect(options, environment)
+        client = connect(options, environment)
         base["endpoint"] = str(client.endpoint)
         keys = client.credentials
         base["credentials"] = {"source": keys.source, "access_key_id": keys.access_key_id}
@@ -72,10 +72,7 @@ def run(
     except RdsError as error:
         result = {**base, **_failure(error, options, client)}
     except Exception as error:  # its text may quote a URL, and the URL holds the password
-        result = {
-            **base,
-            **_failure(RdsError("Unexpected", f"Unexpected {_where(error)}.", outcome="unknown"), options, client),
-        }
+        result = {**base, **_failure(_unexpected(error), options, client)}
     finally:
         if client:
             client.close()
@@ -139,10 +136,19 @@ _EMPTY: dict[str, dict[str, Any]] = {
 }
 
 
-def _connect(options: Mapping[str, Any], environment: Mapping[str, str]) -> _client.Client:
-    region = options["region_id"] or next(
-        (environment[name] for name in _REGION_VARIABLES if environment.get(name)), None
-    )
+def default_region(environment: Mapping[str, str]) -> str | None:
+    """Return the region that the environment names."""
+    return next((environment[name] for name in _REGION_VARIABLES if environment.get(name)), None)
+
+
+def connect(options: Mapping[str, Any], environment: Mapping[str, str]) -> _client.Client:
+    """Return a client for the endpoint, with the credentials, that options and environment lead to.
+
+    :param options: all connection options, None where not given
+    :raises RdsError: InvalidOptions, or what `resolve_endpoint` and `resolve_credentials` raise
+    """
+    _refuse(_number_problems(options))
+    region = options["region_id"] or default_region(environment)
     endpoint = resolve_endpoint(options["endpoint"] or environment.get(_ENDPOINT_VARIABLE), region, options["network"])
     provider = resolve_credentials(options, environment)
     if not _client.HAS_REQUESTS:
@@ -179,12 +185,21 @@ def _check_options(given: Mapping[str, Any], options: Mapping[str, Any]) -> None
     for name in ("dry_run_task_id", "task_id"):
         if options.get(name) is not None and options[name] < 1:
             problems.append(f"{name} {options[name]} is not a task id")
+    _refuse(problems + _number_problems(options))
+
+
+def _number_problems(options: Mapping[str, Any]) -> list[str]:
+    problems = []
     for name in ("connect_timeout", "read_timeout", "request_timeout", "wait_interval"):
         if options.get(name) is not None and not options[name] > 0:
             problems.append(f"{name} {options[name]:g} must be greater than 0 seconds")
     for name in ("wait_timeout", "settle_timeout", "max_retries"):
         if options.get(name) is not None and not options[name] >= 0:
             problems.append(f"{name} {options[name]:g} must not be negative")
+    return problems
+
+
+def _refuse(problems: list[str]) -> None:
     if problems:
         raise RdsError("InvalidOptions", f"{'; '.join(problems)}. Nothing was sent.")
 
@@ -254,22 +269,33 @@ def _checks(checks: list[Check]) -> list[dict[str, str]]:
 
 def _failure(error: RdsError, options: Mapping[str, Any], client: _client.Client | None) -> dict[str, Any]:
     """Return a failed result: one message for a person, one object for a playbook, and what is known all the same."""
-    told = [error.code]
-    if error.http_status:
-        told.append(f"HTTP {error.http_status}")
-    if error.request_id:
-        told.append(f"request id {error.request_id}")
     known = dict(error.context)
     if "task" in known:
         known.update(_task_fields(known["task"], known.get("checks") or [], options))
     return {
         **known,
         "failed": True,
-        "msg": f"{error.message} {error.remedy} [{', '.join(told)}]",
+        "msg": explain(error),
         "outcome": error.outcome,
         "request_id": error.request_id or (client.last_request_id if client else None),
         "error": error.as_result(),
     }
+
+
+def explain(error: Exception) -> str:
+    """Return what a person reads about a failure: what happened, what to do, and what to quote to support."""
+    if not isinstance(error, RdsError):
+        error = _unexpected(error)
+    told = [error.code]
+    if error.http_status:
+        told.append(f"HTTP {error.http_status}")
+    if error.request_id:
+        told.append(f"request id {error.request_id}")
+    return f"{error.message} {error.remedy} [{', '.join(told)}]"
+
+
+def _unexpected(error: Exception) -> RdsError:
+    return RdsError("Unexpected", f"Unexpected {_where(error)}.", outcome="unknown")
 
 
 def _where(error: Exception) -> str:

@@ -16,9 +16,11 @@ OURS = "ansible_collections.alicloud.rds"
 FLOORS = {
     "modules": 6,
     "action": 6,
+    "inventory": 6,
     "plugin_utils": 5,
     "_operation": 4,
     "_replication_link": 3,
+    "_instances": 3,
     "_client": 2,
     "_credentials": 1,
     "_endpoints": 1,
@@ -30,12 +32,12 @@ FLOORS = {
 }
 # Where the outside world may come in, besides the standard library.
 ALLOWED = {
-    "ansible": {"modules", "action", "plugin_utils", "_operation", "_arguments"},
+    "ansible": {"modules", "action", "inventory", "plugin_utils", "_operation", "_arguments"},
     "requests": {"_client"},
     "alibabacloud_credentials": {"_credentials"},
 }
 
-FOLDERS = ("modules", "action", "plugin_utils", "module_utils")
+FOLDERS = ("modules", "action", "inventory", "plugin_utils", "module_utils")
 SOURCES = sorted(path for folder in FOLDERS for path in PLUGINS.glob(f"{folder}/*.py") if path.name != "__init__.py")
 
 
