@@ -1,0 +1,232 @@
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What a task, a fleet and an import cost, as ratios within one run: `make bench`.
+
+Per-task costs are differences: a playbook with so many tasks, less one with none, divided. Rounds are interleaved, so
+that a slow phase of the machine meets all alike. BENCH_ROUNDS (5) sets how many there are.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.conftest import ANOTHER_PYTHON, playbook_environment
+from tests.integration.test_fleet import as_list, fleet_seed
+from tests.rds_emulator.client import Emulator
+
+ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
+TASKS = 20
+
+EMPTY_MODULE = """
+from ansible.module_utils.basic import AnsibleModule
+AnsibleModule(argument_spec={}).exit_json()
+"""
+REQUESTS_MODULE = "import requests\n" + EMPTY_MODULE
+EMPTY_ACTION = """
+from ansible.plugins.action import ActionBase
+class ActionModule(ActionBase):
+    def run(self, tmp=None, task_vars=None):
+        return super().run(tmp, task_vars)
+"""
+SDK_MODULE = """
+import json, os
+from ansible.module_utils.basic import AnsibleModule
+from alibabacloud_rds20140815 import models
+from alibabacloud_rds20140815.client import Client
+from alibabacloud_tea_openapi.models import Config
+module = AnsibleModule(argument_spec={"dr_instance_id": {}, "source_address": {}})
+client = Client(Config(
+    access_key_id=os.environ["ALIBABA_CLOUD_ACCESS_KEY_ID"],
+    access_key_secret=os.environ["ALIBABA_CLOUD_ACCESS_KEY_SECRET"],
+    endpoint=os.environ["ALIBABA_CLOUD_RDS_ENDPOINT"].partition("//")[2], protocol="http"))
+name = module.params["dr_instance_id"]
+client.describe_replication_link_logs(models.DescribeReplicationLinkLogsRequest(dbinstance_id=name, task_type="create"))
+seen = client.describe_dbinstance_attribute(models.DescribeDBInstanceAttributeRequest(dbinstance_id=name))
+told = json.loads(seen.body.items.dbinstance_attribute[0].disaster_recovery_info)
+assert told["sourceAddress"] == module.params["source_address"]
+module.exit_json(changed=False)
+"""
+
+
+@dataclass
+class Cost:
+    """Seconds of wall time and MiB of the largest process, one entry a round."""
+
+    seconds: list[float] = field(default_factory=list)
+    memory: list[float] = field(default_factory=list)
+
+    def add(self, seconds: float, memory: float) -> None:
+        self.seconds.append(seconds)
+        self.memory.append(memory)
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.seconds)
+
+
+def measure(command: list[str], **options: Any) -> tuple[float, float]:
+    """Run a command; return its wall time in seconds and the peak memory of its largest process in MiB."""
+    begun = time.perf_counter()
+    with (Path(options["cwd"]) / "output").open("wb") as output:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, **options)
+        status, usage = os.wait4(process.pid, 0)[1:]
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0, (Path(options["cwd"]) / "output").read_text()[-2000:]
+    return time.perf_counter() - begun, usage.ru_maxrss / 1024
+
+
+@pytest.fixture
+def collection(tmp_path: Path) -> Path:
+    """A collection of things to compare with."""
+    plugins = tmp_path / "collections/ansible_collections/bench/mark/plugins"
+    for name, text in {
+        "modules/empty.py": EMPTY_MODULE,
+        "modules/with_requests.py": REQUESTS_MODULE,
+        "modules/with_sdk.py": SDK_MODULE,
+        "modules/nothing.py": EMPTY_MODULE,
+        "action/nothing.py": EMPTY_ACTION,
+    }.items():
+        (plugins / name).parent.mkdir(parents=True, exist_ok=True)
+        (plugins / name).write_text(text)
+    return tmp_path / "collections"
+
+
+def playbook(directory: Path, task: dict[str, Any] | None, count: int, python: str) -> Path:
+    play = {"hosts": "localhost", "gather_facts": False, "vars": {"ansible_python_interpreter": python}}
+    path = directory / f"{count}-{abs(hash(str(task) + python))}.json"
+    path.write_text(json.dumps([{**play, "tasks": [task] * count if task else []}]))
+    return path
+
+
+def test_per_task(tmp_path, collection):
+    with Emulator(engine="memory") as rds:
+        link = {
+            "dr_instance_id": "pgm-dr000000000001",
+            "source_address": "127.0.0.1",
+            "source_port": rds.sources["onprem"]["port"],
+            "replicator_account": "dr_sync",
+            "replicator_password": "Dr-Sync+Passw0rd/1",
+        }
+        environment = playbook_environment(rds, tmp_path)
+        environment["ANSIBLE_COLLECTIONS_PATH"] += f":{collection}"
+        own, other = "{{ ansible_playbook_python }}", ANOTHER_PYTHON
+        same = {name: link[name] for name in ("dr_instance_id", "source_address")}
+        candidates: dict[str, tuple[dict[str, Any] | None, str]] = {
+            "no task": (None, own),
+            "an action plugin that does nothing": ({"bench.mark.nothing": {}}, own),
+            "replication_link, unchanged": ({"alicloud.rds.replication_link": link}, own),
+            "a module that does nothing": ({"bench.mark.empty": {}}, other),
+            "a module that imports requests": ({"bench.mark.with_requests": {}}, other),
+            "replication_link through its module": ({"alicloud.rds.replication_link": link}, other),
+            "the same through the official SDK": ({"bench.mark.with_sdk": same}, other),
+        }
+
+        def run(name: str, count: int) -> tuple[float, float]:
+            path = playbook(tmp_path, *[candidates[name][0]], count, candidates[name][1])
+            command = [str(Path(sys.executable).with_name("ansible-playbook")), str(path)]
+            return measure(command, cwd=tmp_path, env=environment)
+
+        run("replication_link, unchanged", 1)  # makes the link
+        costs = {name: Cost() for name in candidates}
+        for _unused in range(ROUNDS):
+            for name in candidates:
+                costs[name].add(*run(name, 0 if name == "no task" else TASKS))
+        growth = {count: Cost() for count in (1, 20, 100)}
+        for _unused in range(ROUNDS):
+            for count, cost in growth.items():
+                cost.add(*run("replication_link, unchanged", count))
+    base = costs["no task"].median
+    per_task = {name: (cost.median - base) / TASKS for name, cost in costs.items() if name != "no task"}
+    action, module = per_task["an action plugin that does nothing"], per_task["a module that does nothing"]
+    sdk = per_task["the same through the official SDK"]
+    print(f"\n\n| {TASKS} tasks, {ROUNDS} rounds | ms a task | to an empty action | to an empty module | to the SDK |")
+    print("| --- | --- | --- | --- | --- |")
+    for name, value in per_task.items():
+        print(f"| {name} | {1000 * value:.0f} | {value / action:.2f} | {value / module:.2f} | {value / sdk:.3f} |")
+    print("\n| replication_link, unchanged | s in all | ms each further task |\n| --- | --- | --- |")
+    for count, cost in growth.items():
+        further = 1000 * (cost.median - growth[1].median) / max(1, count - 1)
+        print(f"| {count} tasks | {cost.median:.2f} | {further:.0f} |")
+
+
+@pytest.mark.parametrize("size", [100, 300])
+def test_fleet(tmp_path, size):
+    seed = {**fleet_seed(size), "limits": {}}
+    rounds: dict[str, Cost] = {"apply": Cost(), "nightly": Cost()}
+    with Emulator(seed=seed, engine="memory") as rds:
+        (tmp_path / "vars.json").write_text(json.dumps(as_list(rds)))
+        command = [str(Path(sys.executable).with_name("ansible-playbook")), "alicloud.rds.replication_link"]
+        calls = {}
+        for name, cost in rounds.items():
+            rds.clear_journal()
+            cost.add(*measure([*command, "-e", "@vars.json"], cwd=tmp_path, env=playbook_environment(rds, tmp_path)))
+            calls[name] = len(rds.journal())
+    print(f"\n\n| fleet of {size} | s | ms a link | calls a link | MiB of the controller |")
+    print("| --- | --- | --- | --- | --- |")
+    for name, cost in rounds.items():
+        each = 1000 * cost.median / size
+        print(f"| {name} | {cost.median:.1f} | {each:.0f} | {calls[name] / size:.1f} | {max(cost.memory):.0f} |")
+
+
+IMPORTS = {
+    "the bare interpreter": "pass",
+    "requests": "import requests",
+    "the operation of our modules": "from ansible_collections.alicloud.rds.plugins.module_utils import _operation",
+    "the official SDK's client": "import alibabacloud_rds20140815.client, alibabacloud_tea_openapi.models",
+}
+
+
+def test_imports(tmp_path):
+    link = str(Path(__file__).resolve().parents[2] / ".build" / "link")
+    costs = {name: Cost() for name in IMPORTS}
+    for _unused in range(ROUNDS + 1):
+        for name, statement in IMPORTS.items():
+            # Its own peak: what wait4 tells begins with the memory of the process that forked it.
+            peak = f"{statement}\nprint([row for row in open('/proc/self/status') if row.startswith('VmHWM')][0])"
+            environment = {**os.environ, "PYTHONPATH": link}
+            seconds = measure([sys.executable, "-c", peak], cwd=tmp_path, env=environment)[0]
+            costs[name].add(seconds, int((tmp_path / "output").read_text().split()[1]) / 1024)
+    bare = costs["the bare interpreter"].median
+    ours = costs["the operation of our modules"].median - bare
+    print("\n\n| import | ms | to ours | MiB |\n| --- | --- | --- | --- |")
+    for name, cost in costs.items():
+        more = cost.median - bare
+        print(f"| {name} | {1000 * more:.0f} | {more / ours:.2f} | {statistics.median(cost.memory):.0f} |")
+
+
+def test_emulator(tmp_path):
+    from ansible_collections.alicloud.rds.plugins.module_utils import _client, _endpoints
+    from ansible_collections.alicloud.rds.plugins.module_utils._credentials import resolve_credentials
+
+    ready: dict[str, Cost] = {"memory": Cost(), "postgres": Cost()}
+    for _unused in range(ROUNDS):
+        for engine, cost in ready.items():
+            begun = time.perf_counter()
+            with Emulator(engine=engine):
+                cost.add(time.perf_counter() - begun, 0)
+    with Emulator(engine="memory") as rds:
+        provider = resolve_credentials({"profile_file": "/nonexistent"}, rds.environment)
+        client = _client.Client(_endpoints.resolve_endpoint(rds.endpoint, None, "public"), provider, _client.Limits())
+        read: Callable[[], Any] = lambda: client.call(  # noqa: E731  # named for the loop below
+            "DescribeDBInstanceAttribute", {"DBInstanceId": "pgm-dr000000000001"}, repeatable=True
+        )
+        read()
+        begun = time.perf_counter()
+        for _unused in range(1000):
+            read()
+        rate = 1000 / (time.perf_counter() - begun)
+        client.close()
+    print("\n\n| emulator | |\n| --- | --- |")
+    for engine, cost in ready.items():
+        print(f"| ready with three clusters, engine {engine} | {cost.median:.2f} s |")
+    print(f"| signed requests of our client on one connection, both on this machine | {rate:.0f} a second |")
