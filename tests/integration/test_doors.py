@@ -125,7 +125,7 @@ def test_delegation_to_a_host_and_loops(pair, play):
     ("option", "words"),
     [
         ("port: 5432", "Unsupported parameters for (alicloud.rds.replication_link) module: port."),
-        ("wait_interval: soon", "argument 'wait_interval' is of type str and we were unable to convert to float"),
+        ("wait_interval: soon", "and we were unable to convert to float"),
         ("source_category: aliyunRDS", "all of the following are missing: source_instance_name"),
     ],
 )
