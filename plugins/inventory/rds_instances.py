@@ -114,6 +114,7 @@ import ansible.template
 from ansible.errors import AnsibleError, AnsibleParserError
 from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable
 
+from ansible_collections.alicloud.rds.plugins.module_utils._arguments import CONNECTION
 from ansible_collections.alicloud.rds.plugins.module_utils._errors import RdsError
 from ansible_collections.alicloud.rds.plugins.module_utils._instances import listing, read_instances
 from ansible_collections.alicloud.rds.plugins.module_utils._operation import connect, default_region, explain
@@ -124,21 +125,6 @@ else:  # ansible-core 2.18: any text is, if it is not marked
     from ansible.utils.unsafe_proxy import wrap_var as _untrusted
 
 _ENDINGS = tuple(f"{name}.{ending}" for name in ("alicloud_rds", "rds_instances") for ending in ("yml", "yaml"))
-_CONNECTION = (
-    "region_id",
-    "endpoint",
-    "network",
-    "access_key_id",
-    "access_key_secret",
-    "security_token",
-    "profile",
-    "profile_file",
-    "ca_path",
-    "connect_timeout",
-    "read_timeout",
-    "request_timeout",
-    "max_retries",
-)
 
 
 class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
@@ -166,7 +152,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
 
     def _hosts(self, path: str, cache: bool) -> list[dict[str, Any]]:
         """Return the variables of each host, from the cache if it may be used and has them."""
-        options = {name: self._plain(name) for name in _CONNECTION}
+        options = {name: self._plain(name) for name in CONNECTION}
         regions = self._regions(options)
         parameters = listing(self._plain("engine"), self._plain("filters") or {})
         if not self.get_option("cache"):

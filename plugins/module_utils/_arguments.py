@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-_CONNECTION: dict[str, Any] = {
+CONNECTION: dict[str, Any] = {
     "region_id": {"type": "str"},
     "endpoint": {"type": "str"},
     "network": {"type": "str", "choices": ["public", "vpc"], "default": "public"},
@@ -39,7 +39,7 @@ REPLICATION_LINK: dict[str, Any] = {
         "wait_timeout": {"type": "float", "default": 3600.0},
         "wait_interval": {"type": "float", "default": 30.0},
         "settle_timeout": {"type": "float", "default": 30.0},
-        **_CONNECTION,
+        **CONNECTION,
     },
     "required_together": [
         ("replicator_account", "replicator_password"),
@@ -58,7 +58,7 @@ REPLICATION_LINK_INFO: dict[str, Any] = {
         "task_type": {"type": "str", "choices": ["create", "create-dryrun"]},
         "task_id": {"type": "int"},
         "task_name": {"type": "str"},
-        **_CONNECTION,
+        **CONNECTION,
     },
     "supports_check_mode": True,
 }
