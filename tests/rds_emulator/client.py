@@ -165,6 +165,17 @@ class Emulator:
         shown: dict[str, Any] = self._call("POST", f"instances/{quote(instance_id)}", attributes)
         return shown
 
+    def break_link(self, dr_instance_id: str, how: str, **lag: int) -> None:
+        """Break the instance's link: refused, wal_removed, disk_full, source_gone or replay_paused.
+
+        With replay_paused the memory engine takes lag_bytes and lag_seconds.
+        """
+        self._call("POST", f"instances/{quote(dr_instance_id)}/break", {"how": how, **lag})
+
+    def repair_link(self, dr_instance_id: str) -> None:
+        """Undo what break_link did, where that is possible; the link comes back by itself."""
+        self._call("DELETE", f"instances/{quote(dr_instance_id)}/break")
+
     def delete_instance(self, instance_id: str) -> None:
         """Remove an instance, waiting for its task to end."""
         self._call("DELETE", f"instances/{quote(instance_id)}")

@@ -13,9 +13,9 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from .dispatch import Dispatcher
-from .engine import EngineError
+from .engine import BREAKS, EngineError
 from .models import MASK, Instance, Task
-from .reading import ReadError, fields, flag, text
+from .reading import ReadError, fields, flag, number, one_of, text
 from .seed import ATTRIBUTES, read_quirks
 from .tasks import detail
 from .wire import Reply, json_reply
@@ -24,6 +24,7 @@ PREFIX = "/_emulator/"
 _HOSTS = ("127.0.0.1", "localhost", "[::1]")
 _read_sql = fields({"cluster": text, "statement": text, "database": text}, "cluster", "statement")
 _read_instance = fields({**ATTRIBUTES, "broken": flag})
+_read_break = fields({"how": one_of(*BREAKS), "lag_bytes": number(0, 2**50), "lag_seconds": number(0, 10**9)}, "how")
 
 
 class Control:
@@ -84,20 +85,33 @@ class Control:
     def _post_instances(self, item: str, data: Any, query: Mapping[str, str]) -> Any:
         if not item:
             return self._world.add_instance(data)
+        if item.endswith("/break"):
+            return self._break(item.removesuffix("/break"), _read_break("", data))
         instance = self._world.store.instances[item]
         values = _read_instance("", data)
         if "broken" in values:
             set_broken = getattr(self._world.engine, "set_broken", None)
             if set_broken is None:
-                raise ReadError("broken is known to the memory engine only; use sql to break a real link")
+                raise ReadError("broken is known to the memory engine only; POST to .../break breaks a real link")
             set_broken(item, values.pop("broken"))
         with self._world.store.change():
             for name, value in values.items():
                 setattr(instance, name, value)
             return instance.public()
 
+    def _break(self, instance_id: str, values: Mapping[str, Any]) -> Any:
+        if self._world.store.instances[instance_id].link is None:
+            raise ReadError(f"{instance_id} has no link that could be broken")
+        if len(values) > 1 and values["how"] != "replay_paused":
+            raise ReadError("lag_bytes and lag_seconds go with replay_paused only")
+        self._world.engine.break_link(instance_id, **values)
+        return {}
+
     def _delete_instances(self, item: str, data: Any, query: Mapping[str, str]) -> Any:
-        self._world.delete_instance(item)
+        if item.endswith("/break"):
+            self._world.engine.repair_link(self._world.store.instances[item.removesuffix("/break")].id)
+        else:
+            self._world.delete_instance(item)
         return {}
 
     def _post_sources(self, item: str, data: Any, query: Mapping[str, str]) -> Any:
@@ -141,7 +155,8 @@ class Control:
 
     def _replication(self, instance: Instance) -> Any:
         try:
-            return vars(self._world.engine.link_state(instance.id))
+            state = vars(self._world.engine.link_state(instance.id))
+            return {name: value for name, value in state.items() if name != "info"}  # that has the time of day in it
         except EngineError as error:
             return {"state": f"unknown: {error}"}
 

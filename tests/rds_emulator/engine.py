@@ -15,6 +15,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+# Ways to break a link: new replication connections are refused, the source has removed WAL that the standby needs, the
+# DR instance cannot write WAL, the source has stopped, replay is paused (it still streams). See README.md.
+BREAKS = ("refused", "wal_removed", "disk_full", "source_gone", "replay_paused")
+
 
 class EngineError(Exception):
     """An engine could not do what was asked; the text is shown to people."""
@@ -75,12 +79,14 @@ class LinkState:
     """What the engine sees of a target's replication right now.
 
     `state`: streaming | disconnect | none (not a standby). `lag_bytes` and LSNs are None where they cannot be read.
+    `info` has the keys of the documented ReplicationInfo, all texts, "null" for what is unknown; empty if all is.
     """
 
     state: str
     received_lsn: str | None = None
     replayed_lsn: str | None = None
     lag_bytes: int | None = None
+    info: Mapping[str, str] = field(default_factory=dict)
 
 
 class Engine(Protocol):
@@ -111,7 +117,10 @@ class Engine(Protocol):
         """
 
     def base_backup(self, target: str, source: SourceLogin, progress: Callable[[int, int], None]) -> None:
-        """Replace the target's data with a base backup of the source; `progress(done_bytes, total_bytes)`."""
+        """Replace the target's data with a base backup of the source; `progress(done_bytes, total_bytes)`.
+
+        A target that is a standby keeps its data when the source cannot be copied now.
+        """
 
     def start_standby(self, target: str) -> None:
         """Start the target as a standby of the source it was copied from; returns when it accepts connections."""
@@ -121,6 +130,15 @@ class Engine(Protocol):
 
     def link_state(self, target: str) -> LinkState:
         """Say what replication of `target` does right now, by asking PostgreSQL."""
+
+    def break_link(self, target: str, how: str, lag_bytes: int | None = None, lag_seconds: int | None = None) -> None:
+        """Break the streaming link of `target` in one of the BREAKS; returns when link_state() shows it.
+
+        The lag is what an engine without PostgreSQL shows for ``replay_paused``; real ones refuse it.
+        """
+
+    def repair_link(self, target: str) -> None:
+        """Undo what was broken and can be undone, also after `target` was promoted; the link comes back by itself."""
 
     def cancel(self, target: str) -> None:
         """Give up a half-made link: the target becomes an empty, running primary again."""

@@ -15,7 +15,7 @@ import itertools
 import json
 import threading
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,7 +24,7 @@ from .errors import CATALOGUE, ApiError
 from .reading import Reader, ReadError, anything, fields, number, one_of, text
 from .wire import Reply, json_reply
 
-STAGES = ("precheck", "basebackup", "startup", "increment")
+STAGES = ("precheck", "basebackup", "startup", "increment", "switch", "promote")  # the last two show in no row
 _COUNT = number(0, 1_000_000)
 _STATUS = number(200, 599)
 _COMMON: dict[str, Reader] = {"fault": text, "skip": _COUNT, "times": number(1, 1_000_000)}
@@ -62,7 +62,7 @@ _STAGE_READER = fields(
         "stage": one_of(*STAGES),
         "fault": one_of("hold", "fail", "slow"),
         "instance": text,
-        "task_type": one_of("create", "create-dryrun", "rebuild"),
+        "task_type": one_of("create", "create-dryrun", "rebuild", "switch", "promote"),
         "seconds": number(0, 3600, float),
         "message": text,
     },
@@ -194,8 +194,8 @@ class Faults:
                     return rule
         return None
 
-    def at_stage(self, stage: str, instance: str, task_type: str, gone: threading.Event) -> None:
-        """Hold, slow down or fail (EngineError) a stage that begins; `gone` ends the waiting early."""
+    def at_stage(self, stage: str, instance: str, task_type: str, gone: Callable[[], bool]) -> None:
+        """Hold, slow down or fail (EngineError) a stage that begins; `gone` (and ``wake()``) ends the waiting early."""
         with self._held:
             for rule in self._rules:
                 values = rule.values
@@ -205,9 +205,9 @@ class Faults:
             else:
                 return
             if values["fault"] == "hold":
-                self._held.wait_for(lambda: rule not in self._rules or gone.is_set(), values.get("seconds"))
-        if values["fault"] == "slow":
-            gone.wait(values.get("seconds", 1.0))
+                self._held.wait_for(lambda: rule not in self._rules or gone(), values.get("seconds"))
+            elif values["fault"] == "slow":
+                self._held.wait_for(gone, values.get("seconds", 1.0))
         if values["fault"] == "fail":
             raise EngineError(values.get("message", f"stage {stage} failed on request"))
 

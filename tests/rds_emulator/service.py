@@ -44,9 +44,11 @@ class Operation:
 class Service:
     """The actions, on one store and one engine."""
 
-    def __init__(self, store: Store, engine: Engine, faults: Faults, quirks: Mapping[str, Any]) -> None:
+    def __init__(
+        self, store: Store, engine: Engine, faults: Faults, quirks: Mapping[str, Any], switch_timeout: float
+    ) -> None:
         self._store, self._engine, self._quirks = store, engine, quirks
-        self._tasks = Tasks(store, engine, faults)
+        self._tasks = Tasks(store, engine, faults, switch_timeout)
         link = (
             "DBInstanceId DryRun SourceAddress SourcePort ReplicatorAccount ReplicatorPassword SourceCategory "
             "SourceInstanceName SourceInstanceRegionId TaskId TaskName TargetAddress"
@@ -225,11 +227,14 @@ class Service:
 
     def _row(self, task: Task, link: Link | None) -> Answer:
         state, status = "", task.status
+        info = "None"  # "reserved"; this is the documentation's example value
         if task.type == "create" and status == "success":
             state = "finish"  # unless it is the row of the link that there is now
             if link is not None and link.task_id == task.id:
-                streams = self._engine.link_state(task.instance_id).state == "streaming"
-                state = self._quirks["state_spelling"] if streams else "disconnect"
+                now = self._engine.link_state(task.instance_id)
+                state = self._quirks["state_spelling"] if now.state == "streaming" else "disconnect"
+                if self._quirks["replication_info"] == "json" and now.info:
+                    info = json.dumps(now.info)
                 status = self._quirks["finished_status"]
         return {
             "TaskId": task.id,
@@ -238,7 +243,7 @@ class Service:
             "TaskStatus": status,
             "TaskStage": task.stage,
             "ReplicationState": state,
-            "ReplicationInfo": "None",  # "reserved"; this is the documentation's example value
+            "ReplicationInfo": info,
             "Detail": detail(task, self._quirks),
             "GmtCreated": task.created,
             "GmtModified": task.modified,
@@ -286,7 +291,7 @@ class Service:
             if link.source_instance:
                 item["IncrementSourceDBInstanceId"] = link.source_instance
         replicas = [other for other in view.instances.values() if _source_of(other) == instance.id]
-        if replicas:
+        if replicas and self._quirks["dr_instances_told"]:
             item["GuardDBInstanceId"] = replicas[0].id
             names = [{"regionId": other.region_id, "insName": other.id} for other in replicas]
             item["DisasterRecoveryInstances"] = json.dumps(names)

@@ -19,7 +19,7 @@ from .faults import Faults
 from .models import MASK, Instance, Link, Task, timestamp
 from .store import Store
 
-STREAMING_TIMEOUT = 60.0  # seconds for a started standby to stream, and for a switch to catch up
+STREAMING_TIMEOUT = 60.0  # seconds for a started standby to stream
 CREATING = "GuardDBInstanceCreating"  # DBInstanceStatus while a link is made (instance-state-table)
 SWITCHING = "GuardSwitching"  # the same while roles change; also used for promotion, whose status is not documented
 
@@ -27,8 +27,9 @@ SWITCHING = "GuardSwitching"  # the same while roles change; also used for promo
 class Tasks:
     """Runs work in threads, one thread per busy instance."""
 
-    def __init__(self, store: Store, engine: Engine, faults: Faults) -> None:
+    def __init__(self, store: Store, engine: Engine, faults: Faults, switch_timeout: float) -> None:
         self._store, self._engine, self._faults = store, engine, faults
+        self._switch_timeout = switch_timeout  # seconds for a standby to catch up
 
     def start(self, instances: Sequence[Instance], status: str | None, work: Callable[[], None]) -> None:
         """Run `work` in the background; the instances are busy, and in `status`, till it ends. Hold the lock."""
@@ -79,13 +80,15 @@ class Tasks:
 
     def promote(self, instance: Instance) -> None:
         """Promote the instance, then forget its link. If promotion fails the link is still there."""
+        self._begin([instance], "promote", "promote")
         self._engine.promote(instance.id)
         with self._store.change():
             instance.link, instance.type = None, "Primary"
 
     def switch(self, source: Instance, target: Instance, row: bool) -> None:
         """Let source and DR instance change places; if it fails, nothing has changed."""
-        self._engine.switch(source.id, target.id, STREAMING_TIMEOUT)
+        self._begin([target, source], "switch", "switch")
+        self._engine.switch(source.id, target.id, self._switch_timeout)
         with self._store.change():
             old = target.link
             assert old is not None
@@ -120,10 +123,18 @@ class Tasks:
         if task:
             with self._store.change():
                 task.stage, task.modified = stage, timestamp()
-        self._faults.at_stage(stage, instance.id, task.type if task else "rebuild", instance.gone)
-        if instance.gone.is_set():
-            raise EngineError("the instance was deleted")
+        self._begin([instance], stage, task.type if task else "rebuild")
         yield
+
+    def _begin(self, instances: Sequence[Instance], stage: str, task_type: str) -> None:
+        """Let a fault have its way with a stage that begins on the first of these instances."""
+
+        def gone() -> bool:
+            return any(instance.gone.is_set() for instance in instances)
+
+        self._faults.at_stage(stage, instances[0].id, task_type, gone)
+        if gone():
+            raise EngineError("the instance was deleted")
 
     def _precheck(self, instance: Instance, task: Task) -> None:
         with self._stage(instance, task, "precheck"):

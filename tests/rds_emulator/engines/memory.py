@@ -11,7 +11,8 @@ import itertools
 import re
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from ..engine import Account, Check, ClusterSpec, EngineError, LinkState, SourceLogin
@@ -30,6 +31,7 @@ _NEWEST = 18
 _SETTINGS = {"wal_level": "replica", "wal_keep_size": "1024", "max_wal_senders": "10", "max_connections": "100"}
 _LOCAL = ("127.0.0.1", "localhost")
 _IP = re.compile(r"[0-9.]+|[0-9a-fA-F:]*:[0-9a-fA-F:.]*")
+_WRITTEN = 0x3000148  # bytes of WAL that every cluster has written
 _RESERVED = {"alicloud_rds_admin", "aurora", "replicator"}
 
 
@@ -43,6 +45,12 @@ class _Cluster:
     source: SourceLogin | None = None  # what it was copied from
     standby: bool = False
     broken: bool = False
+    broken_link: tuple[_Cluster, str] | None = None  # source and account of the link that was broken last
+    wound: str = ""  # what is wrong here: wal_removed, disk_full, replay_paused
+    lag: tuple[int, int] = (0, 0)  # bytes and seconds, while replay is paused
+    # what is wrong with it as a source:
+    gone: bool = False
+    refused: set[str] = field(default_factory=set)  # accounts
 
     def property(self, name: str) -> Any:
         return self.spec.memory.get(name, PROPERTIES[name])
@@ -98,7 +106,7 @@ class MemoryEngine:
             report.ok("rds empty", "Check rds databases")
         there = self._connect(source, report)
         if there is not None:
-            self._compare(here, there, source_is_rds, storage_bytes, report)
+            self._compare(here, there, source.account, source_is_rds, storage_bytes, report)
         return report.checks
 
     def _connect(self, source: SourceLogin, report: _Report) -> _Cluster | None:
@@ -109,7 +117,7 @@ class MemoryEngine:
             report.error(section, "Check ip connectable", f"{source.address} is unapproachable")
             return None
         report.ok(section, "Check ip connectable")
-        if there is None or there.spec.behaviour in ("refused", "blackhole"):
+        if there is None or there.gone or there.spec.behaviour in ("refused", "blackhole"):
             report.error(section, "Check port connectable", f"{source.port} is unapproachable")
             return None
         report.ok(section, "Check port connectable")
@@ -135,7 +143,9 @@ class MemoryEngine:
             report.add(section, f"Check account {word} privilege", "error" if note else "success", note)
         return there
 
-    def _compare(self, here: _Cluster, there: _Cluster, is_rds: bool, storage_bytes: int, report: _Report) -> None:
+    def _compare(
+        self, here: _Cluster, there: _Cluster, account: str, is_rds: bool, storage_bytes: int, report: _Report
+    ) -> None:
         theirs, ours = (cluster.spec.major or _NEWEST for cluster in (there, here))
         different = f"source major version is {theirs}, rds major version is {ours}" if theirs != ours else ""
         report.judge("source version", "Check major version consistent", different)
@@ -166,6 +176,8 @@ class MemoryEngine:
             trouble = "the source is the instance itself"
         elif there.standby:
             trouble = "the source is a standby"
+        elif account in there.refused:
+            trouble = f"no replication connection (28000: pg_hba.conf rejects {account})"
         elif there.settings["wal_level"] == "minimal":
             trouble = "wal_level is minimal"
         elif not _number(there.settings["max_wal_senders"]):
@@ -179,7 +191,7 @@ class MemoryEngine:
         if there is None:
             raise EngineError(f"cannot copy from {source.address}:{source.port}")
         progress(1, 1)
-        here.source = source
+        here.source, here.wound = source, ""
         here.databases = ["postgres"]
         here.accounts = there.accounts  # a physical copy has the source's roles
 
@@ -197,17 +209,45 @@ class MemoryEngine:
         here = self._get(target)
         if not here.standby or here.source is None:
             return LinkState("none")
-        if here.broken or self._upstream(here.source) is None:
-            return LinkState("disconnect", "0/3000148", "0/3000148")
-        return LinkState("streaming", "0/3000148", "0/3000148", 0)
+        broken = here.broken or here.wound in ("wal_removed", "disk_full") or self._upstream(here.source) is None
+        size, seconds = here.lag if here.wound == "replay_paused" else (0, 0)
+        received, replayed = _lsn(_WRITTEN + size), _lsn(_WRITTEN)
+        info = _info(here, here.source, "null" if broken else "streaming", received, replayed, seconds)
+        return LinkState("disconnect" if broken else "streaming", received, replayed, None if broken else size, info)
 
     def set_broken(self, target: str, broken: bool) -> None:
         """Let the link of `target` be disconnected, or whole again."""
         self._get(target).broken = broken
 
+    def break_link(self, target: str, how: str, lag_bytes: int | None = None, lag_seconds: int | None = None) -> None:
+        here = self._get(target)
+        with self._lock:
+            there = self._upstream(here.source) if here.source else None
+            if here.source is None or there is None or self.link_state(target).state != "streaming":
+                raise EngineError(f"{target} is not streaming")
+            here.broken_link = there, here.source.account
+            if how == "refused":
+                there.refused.add(here.source.account)
+            elif how == "source_gone":
+                there.gone = True
+            else:
+                here.wound = how
+                here.lag = (1 << 20 if lag_bytes is None else lag_bytes, 60 if lag_seconds is None else lag_seconds)
+
+    def repair_link(self, target: str) -> None:
+        here = self._get(target)
+        with self._lock:
+            if here.wound != "wal_removed":
+                here.wound = ""
+            if here.broken_link is not None:
+                there, account = here.broken_link
+                there.gone = False
+                there.refused.discard(account)
+                here.broken_link = None
+
     def cancel(self, target: str) -> None:
         here = self._get(target)
-        here.standby, here.source, here.databases, here.broken = False, None, [], False
+        here.standby, here.source, here.databases, here.broken, here.wound = False, None, [], False, ""
         here.accounts = here.spec.accounts
 
     def promote(self, target: str) -> None:
@@ -215,7 +255,9 @@ class MemoryEngine:
         self._pause(here)
         if not here.standby:
             raise EngineError(f"{target} is no standby")
-        here.standby, here.source, here.broken = False, None, False
+        if here.wound == "disk_full":
+            raise EngineError(f"{target} cannot write WAL")
+        here.standby, here.source, here.broken, here.wound = False, None, False, ""
 
     def switch(self, primary: str, standby: str, timeout: float) -> None:
         old, new = self._get(primary), self._get(standby)
@@ -223,6 +265,8 @@ class MemoryEngine:
         with self._lock:
             if new.source is None or self.link_state(standby).state != "streaming":
                 raise EngineError(f"{standby} is not in sync with {primary}")
+            if new.wound:  # replay is paused
+                raise EngineError(f"{standby} did not catch up with {primary} in time, nothing was changed")
             login = new.source
             old.source = SourceLogin(self.host, new.port, login.account, login.password)
             old.standby, new.standby, new.source = True, False, None
@@ -245,8 +289,9 @@ class MemoryEngine:
     def _upstream(self, source: SourceLogin) -> _Cluster | None:
         """The cluster that `source` logs in to, if it can be replicated from."""
         there = self._find(source)
-        usable = there is not None and there.spec.behaviour == "postgres" and _login(there, source) is not None
-        return there if usable else None
+        if there is None or there.spec.behaviour != "postgres" or _login(there, source) is None:
+            return None
+        return None if there.gone or source.account in there.refused else there
 
     def _pause(self, cluster: _Cluster) -> None:
         if seconds := cluster.property("stage_seconds"):
@@ -279,6 +324,37 @@ def _login(there: _Cluster, source: SourceLogin) -> Account | None:
         if account.name == source.account and account.password == source.password and "LOGIN" in account.attributes:
             return account
     return None
+
+
+def _lsn(position: int) -> str:
+    return f"{position >> 32:X}/{position & 0xFFFFFFFF:X}"
+
+
+def _info(here: _Cluster, source: SourceLogin, status: str, received: str, replayed: str, lag: int) -> dict[str, str]:
+    """Return what the postgres engine would tell (standby.py there), as if something had been written just now."""
+    now = datetime.now(timezone.utc)
+    told = {
+        "Status": status,
+        "ReceiveStartLsn": _lsn(_WRITTEN & -(1 << 20)),
+        "ReceiveStartTli": "1",
+        "ReceivedLsn": received,
+        "ReceivedTli": "1",
+        "LastMsgSendTime": str(now),
+        "LastMsgReceiptTime": str(now),
+        "LatestEndLsn": received,
+        "LatestEndTime": str(now),
+        "Conninfo": f"user={source.account} password=******** host={source.address} port={source.port}"
+        f" application_name={here.spec.name}",
+    }
+    if status != "streaming":  # PostgreSQL knows these only while there is a receiver
+        told = {name: value if name == "ReceivedLsn" else "null" for name, value in told.items()}
+    return told | {
+        "ReplayLsn": replayed,
+        "ReplayTimestamp": str(now - timedelta(seconds=lag)),
+        "ReplayLag": str(lag),
+        "IsSlave": "true",
+        "Synced": str(status == "streaming" and received == replayed).lower(),
+    }
 
 
 def _number(text: str) -> int:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.rds_emulator.engine import BREAKS, EngineError
 from tests.rds_emulator.errors import CATALOGUE, ApiError
 from tests.unit.emulator.api_helper import ACCOUNT, PASSWORD, SEED, Driver, make_world, until
 
@@ -77,6 +78,7 @@ def test_a_link_from_rds_shows_on_both_instances(rds: Driver) -> None:
     rds.create_from_rds(DryRun="False")
     rds.idle()
     source = rds.attribute("pgm-src")
+    assert (source["GuardDBInstanceId"], rds.rows()[0]["ReplicationInfo"]) == ("pgm-dr", "None")
     assert json.loads(source["DisasterRecoveryInstances"]) == [{"regionId": "cn-shanghai", "insName": "pgm-dr"}]
     info = json.loads(rds.attribute()["DisasterRecoveryInfo"])
     assert (info["sourceInstanceName"], info["sourceInstanceRegionId"]) == ("pgm-src", "cn-hangzhou")
@@ -171,6 +173,95 @@ def test_rebuild_keeps_the_link(rds: Driver) -> None:
     rds.world.faults.release()
     rds.idle()
     assert rds.rows()[0]["ReplicationState"] == "steaming"
+
+
+def switch(rds: Driver) -> None:
+    names = {"DBInstanceId": "pgm-src", "TargetInstanceName": "pgm-dr", "TargetInstanceRegionId": "cn-shanghai"}
+    rds.call("SwitchReplicationLink", **names)
+
+
+def same_link(rds: Driver) -> bool:
+    """Both instances run, and are linked as create_from_rds() left them."""
+    statuses = {rds.attribute(name)["DBInstanceStatus"] for name in ("pgm-dr", "pgm-src")}
+    info = json.loads(rds.attribute().get("DisasterRecoveryInfo", "{}"))
+    return statuses == {"Running"} and info.get("sourceInstanceName") == "pgm-src"
+
+
+@pytest.mark.parametrize("fault", ["hold", "slow", "fail"])
+@pytest.mark.parametrize("stage", ["switch", "promote"])
+def test_a_switch_and_a_promotion_can_be_held_slowed_and_failed(rds: Driver, stage: str, fault: str) -> None:
+    rds.create_from_rds()
+    rds.idle()
+    rds.world.add_faults([{"stage": stage, "fault": fault, "task_type": stage, "instance": "pgm-dr", "seconds": 0.2}])
+    if stage == "switch":
+        switch(rds)
+    else:
+        rds.call("DeleteReplicationLink", DBInstanceId="pgm-dr", PromoteToMaster="true")
+    if fault != "fail":
+        assert rds.attribute()["DBInstanceStatus"] == "GuardSwitching"
+    rds.idle()
+    rds.idle("pgm-src")
+    assert same_link(rds) == (fault == "fail")
+
+
+@pytest.mark.parametrize("name", ["pgm-src", "pgm-dr"])
+def test_deleting_either_instance_ends_a_held_switch(rds: Driver, name: str) -> None:
+    rds.create_from_rds()
+    rds.idle()
+    rds.world.add_faults([{"stage": "switch", "fault": "hold"}])
+    switch(rds)
+    rds.world.delete_instance(name)
+    assert not any(instance.busy for instance in rds.world.store.instances.values())
+
+
+@pytest.mark.parametrize("how", BREAKS)
+def test_a_link_breaks_and_is_repaired(rds: Driver, how: str) -> None:
+    rds.world.quirks["replication_info"] = "json"
+    rds.create_from_rds()
+    rds.idle()
+    engine = rds.world.engine
+    lag = {"lag_bytes": 5000, "lag_seconds": 7} if how == "replay_paused" else {}
+    engine.break_link("pgm-dr", how, **lag)
+    row = rds.rows()[0]
+    info = json.loads(row["ReplicationInfo"])
+    assert row["ReplicationState"] == ("steaming" if lag else "disconnect")
+    assert info["Status"] == ("streaming" if lag else "null")
+    assert info["ReplayLag"] == ("7" if lag else "0")
+    assert (engine.link_state("pgm-dr").lag_bytes, info["Synced"]) == (5000 if lag else None, "false")
+    assert all(isinstance(value, str) for value in info.values())
+    if not lag:
+        with pytest.raises(EngineError, match="not streaming"):
+            engine.break_link("pgm-dr", how)
+
+    switch(rds)
+    rds.idle()
+    rds.idle("pgm-src")
+    assert same_link(rds)
+    rds.call("RebuildReplicationLink", DBInstanceId="pgm-dr")
+    rds.idle()
+    assert same_link(rds)
+    cured = how not in ("refused", "source_gone")
+    assert rds.rows()[0]["ReplicationState"] == ("steaming" if cured else "disconnect")
+    assert engine.link_state("pgm-dr").lag_bytes == (0 if cured else None)
+
+    if cured:
+        engine.break_link("pgm-dr", how)
+    engine.repair_link("pgm-dr")
+    assert rds.rows()[0]["ReplicationState"] == ("disconnect" if how == "wal_removed" else "steaming")
+
+
+def test_an_instance_whose_source_has_gone_can_be_promoted(rds: Driver) -> None:
+    rds.create_from_rds()
+    rds.idle()
+    rds.world.engine.break_link("pgm-dr", "source_gone")
+    rds.create(True, instance="pgm-old", SourcePort=rds.attribute("pgm-src")["Port"])
+    assert "Check port connectable: error" in rds.finished("create-dryrun", "pgm-old")["Detail"]
+    rds.call("DeleteReplicationLink", DBInstanceId="pgm-dr", PromoteToMaster="true")
+    rds.idle()
+    assert not same_link(rds)
+    rds.world.engine.repair_link("pgm-dr")
+    rds.create(True, instance="pgm-old", SourcePort=rds.attribute("pgm-src")["Port"])
+    assert "Check port connectable: success" in rds.finished("create-dryrun", "pgm-old")["Detail"]
 
 
 def test_sixteen_creates_at_once_make_one_link(rds: Driver) -> None:
@@ -404,6 +495,8 @@ def test_the_other_side_of_every_quirk() -> None:
         "finished_status": "running",
         "dr_instance_type": "Guard",
         "not_found_code": "InvalidDBInstanceId.NotFound",
+        "replication_info": "json",
+        "dr_instances_told": False,
         "switch_row": False,
     }
     rds = Driver(make_world(quirks=other))
@@ -416,6 +509,8 @@ def test_the_other_side_of_every_quirk() -> None:
     rds.idle()
     row = rds.call("DescribeReplicationLinkLogs", DBInstanceId="pgm-dr")["Items"][0]
     assert (row["ReplicationState"], row["TaskStatus"]) == ("streaming", "running")
+    assert json.loads(row["ReplicationInfo"])["ReceivedLsn"] == "0/3000148"
+    assert not {"DisasterRecoveryInstances", "GuardDBInstanceId"} & rds.attribute("pgm-src").keys()
     assert rds.attribute()["DBInstanceType"] == "Guard"
     assert "pgm-dr" in str(rds.call("DescribeDBInstances", RegionId="cn-shanghai", DBInstanceType="Guard"))
     with pytest.raises(ApiError) as caught:

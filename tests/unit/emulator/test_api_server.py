@@ -77,6 +77,7 @@ def test_shipped_seeds_are_right(path: Path) -> None:
         ({"quirks": {"password_echo": "loud"}}, "quirks.password_echo"),
         ({"limits": {"CreateReplicationLink": "ten"}}, "limits.CreateReplicationLink"),
         ({"memory": {"stage_seconds": -1}}, "memory.stage_seconds"),
+        ({"switch_timeout": "1m"}, "switch_timeout"),
     ],
 )
 def test_a_mistake_in_a_seed_is_named(change: dict[str, Any], names: str) -> None:
@@ -258,6 +259,10 @@ def test_control_refuses_clearly(emulator: Emulator) -> None:
         (lambda: emulator.set_instance("pgm-dr", colour="red"), "colour is not known"),
         (lambda: emulator.add_instance(id="pgm-dr"), "exists already"),
         (lambda: emulator.delete_instance("pgm-none"), "there is no pgm-none"),
+        (lambda: emulator.break_link("pgm-none", "refused"), "there is no pgm-none"),
+        (lambda: emulator.break_link("pgm-dr", "refused"), "pgm-dr has no link"),
+        (lambda: emulator.break_link("pgm-dr", "hammer"), "how must be one of refused, wal_removed, "),
+        (lambda: emulator.repair_link("pgm-none"), "there is no pgm-none"),
         (lambda: emulator.sql("pgm-dr", "SELECT 1"), "no SQL"),
         (lambda: emulator._call("POST", "bogus"), "there is no POST"),
         (lambda: emulator._call("POST", "sql", {"cluster": "x"}), "statement is missing"),

@@ -16,6 +16,7 @@ from typing import Any
 import pg8000.native
 
 from ...engine import Account, ClusterSpec, EngineError, SourceLogin
+from .guard import delete
 from .identity import give_identity
 from .install import Install
 from .sockets import HOST, Reservation
@@ -74,6 +75,8 @@ class Cluster:
         self.lock = threading.RLock()
         self.link: SourceLogin | None = None  # what it is to follow, until it is promoted
         self.copied = False  # its data are a whole copy of that
+        self.refused: set[str] = set()  # accounts that may not replicate from here
+        self.broken: tuple[Cluster, str] | None = None  # source and account of its link that was broken last
         self.home = home
         self.data = home / "data"
         self.log = home / "server.log"
@@ -108,7 +111,7 @@ class Cluster:
 
     def empty(self) -> None:
         """Delete the data of the stopped cluster."""
-        shutil.rmtree(self.data, ignore_errors=True)
+        delete(self.data)
 
     def start(self, like: Cluster | None = None) -> None:
         """Start the server, as a standby if it has a link; returns when it accepts connections."""
@@ -143,6 +146,11 @@ class Cluster:
                 self._server.signal(signal.SIGKILL)
         return self._server.wait(timeout) is not None
 
+    def close_wal(self, closed: bool) -> None:
+        """Let no file be made where WAL is kept, which comes near to a full disk, or undo it."""
+        with contextlib.suppress(FileNotFoundError):
+            (self.data / "pg_wal").chmod(0o500 if closed else 0o700)
+
     def interrupt(self) -> None:
         """Make whatever is under way give up soon, until ``resume()``: its tool is killed, its waiting ends."""
         self._interrupted = True
@@ -157,7 +165,7 @@ class Cluster:
     def close(self) -> None:
         """Stop it at once, delete its files and give its port back."""
         self.stop(signal.SIGQUIT)
-        shutil.rmtree(self.home, ignore_errors=True)
+        delete(self.home)
         self._reservation.close()
 
     def until(self, timeout: float, failure: str) -> Iterator[None]:
@@ -260,7 +268,9 @@ class Cluster:
         lines = [f"{name} = {_conf_value(value)}\n" for name, value in settings.items()]
         self._supervisor.write(self.home / "postgresql.conf", "".join(lines))
         hba = DEFAULT_HBA if self.spec.hba is None else self.spec.hba
-        lines = [f"{line}\n" for line in (f"local all {SUPERUSER} trust", *(FENCE_HBA if fenced else ()), *hba)]
+        refused = (f"host replication {quote_name(account)} all reject" for account in sorted(self.refused))
+        first = (f"local all {SUPERUSER} trust", *(FENCE_HBA if fenced else ()), *refused)
+        lines = [f"{line}\n" for line in (*first, *hba)]
         self._supervisor.write(self.home / "pg_hba.conf", "".join(lines))
 
     def conninfo(self, login: SourceLogin) -> str:

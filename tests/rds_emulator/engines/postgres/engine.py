@@ -16,13 +16,14 @@ from typing import Any
 import pg8000.native
 
 from ...engine import Check, ClusterSpec, EngineError, LinkState, SourceLogin
+from .breaks import BREAKS, repair_source, repair_target
 from .cluster import START_SECONDS, Cluster, make_template, reason
 from .install import Installs
 from .precheck import Failed, Session, precheck
 from .sockets import HOST, Decoy
+from .standby import ANSWER_SECONDS, state, streams
 from .supervisor import Supervisor, tail
 
-ANSWER_SECONDS = 2.0  # for a question to a cluster that may be stuck
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -125,7 +126,10 @@ class PostgresEngine:
         return precheck(self._cluster(target), source, storage_bytes, source_is_rds)
 
     def base_backup(self, target: str, source: SourceLogin, progress: Callable[[int, int], None]) -> None:
-        """Replace the target's data with a base backup; after a failure the target is stopped until ``cancel()``."""
+        """Replace the target's data with a base backup; after a failure the target is stopped until ``cancel()``.
+
+        A whole copy is not given up for a source from which nothing can be copied now.
+        """
         cluster = self._cluster(target)
 
         def report(output: str) -> None:
@@ -133,6 +137,8 @@ class PostgresEngine:
                 progress(int(counts[-1][0]) << 10, int(counts[-1][1]) << 10)
 
         with self._changing(cluster):
+            if cluster.copied:
+                _check_replication(source)
             conninfo = cluster.conninfo(source)
             if not cluster.stop():
                 cluster.stop(signal.SIGQUIT)
@@ -163,7 +169,7 @@ class PostgresEngine:
             if not cluster.running:
                 raise EngineError(f"{target} has stopped: {tail(cluster.log)}")
             with contextlib.suppress(EngineError):
-                if cluster.value("(SELECT status FROM pg_stat_wal_receiver)", ANSWER_SECONDS) == "streaming":
+                if streams(cluster):
                     return
 
     def link_state(self, target: str) -> LinkState:
@@ -171,19 +177,39 @@ class PostgresEngine:
         cluster = self._cluster(target)
         login = cluster.link
         try:
-            row = cluster.sql(
-                "SELECT pg_is_in_recovery() AS standby, (SELECT status FROM pg_stat_wal_receiver) AS status,"
-                " pg_last_wal_receive_lsn()::text AS received, pg_last_wal_replay_lsn()::text AS replayed",
-                timeout=ANSWER_SECONDS,
-            )[0]
+            now = state(cluster)
         except EngineError:
             return LinkState("disconnect" if login else "none")
-        if not row["standby"]:
-            return LinkState("none")
-        ahead = self._source_lsn(login) or row["received"]
-        lag = max(0, _bytes(ahead) - _bytes(row["replayed"])) if ahead and row["replayed"] else None
-        state = "streaming" if row["status"] == "streaming" else "disconnect"
-        return LinkState(state, row["received"], row["replayed"], lag)
+        if now.state == "none":
+            return now
+        ahead = self._source_lsn(login) or now.received_lsn
+        lag = max(0, _bytes(ahead) - _bytes(now.replayed_lsn)) if ahead and now.replayed_lsn else None
+        return replace(now, lag_bytes=lag)
+
+    def break_link(self, target: str, how: str, lag_bytes: int | None = None, lag_seconds: int | None = None) -> None:
+        """Break a streaming link; what is refused, removed or stopped is so for PostgreSQL, too."""
+        if lag_bytes is not None or lag_seconds is not None:
+            raise EngineError("lag_bytes and lag_seconds are for the memory engine; here lag is real")
+        cluster = self._cluster(target)
+        source = self._ours(cluster.link) if cluster.link else None
+        if cluster.link is None or source is None:
+            raise EngineError(f"{target} follows no cluster of this emulator")
+        self.wait_streaming(target, 1.0)  # it may be on its way back
+        with self._changing(source, cluster):
+            cluster.broken = source, cluster.link.account
+            BREAKS[how](source, cluster)
+
+    def repair_link(self, target: str) -> None:
+        """Undo what can be undone; WAL that was removed is not there again."""
+        cluster = self._cluster(target)
+        with self._changing(cluster):
+            repair_target(cluster)
+        if cluster.broken is None:
+            return
+        source, account = cluster.broken
+        with self._changing(source):
+            repair_source(source, account)
+        cluster.broken = None
 
     def cancel(self, target: str) -> None:
         """Give up a half-made link: the target becomes an empty, running primary with the accounts of its spec."""
@@ -208,9 +234,7 @@ class PostgresEngine:
         `timeout` seconds, the clients get their primary back, and EngineError is raised.
         """
         old, new = self._cluster(primary), self._cluster(standby)
-        # In one order for all, or two switches lock each other.
-        first, second = sorted((old, new), key=lambda cluster: cluster.port)
-        with self._changing(first), self._changing(second):
+        with self._changing(old, new):
             login = new.link
             if login is None or self._ours(login) is not old or self.link_state(standby).state != "streaming":
                 raise EngineError(f"{standby} is not a streaming standby of {primary}")
@@ -281,11 +305,14 @@ class PostgresEngine:
         return cluster
 
     @contextlib.contextmanager
-    def _changing(self, cluster: Cluster) -> Iterator[None]:
-        """Hold a cluster's lock; EngineError when it was destroyed while we waited for it."""
-        with cluster.lock:
-            if self._cluster(cluster.spec.name) is not cluster or not cluster.home.exists():
-                raise EngineError(f"no cluster {cluster.spec.name}")
+    def _changing(self, *clusters: Cluster) -> Iterator[None]:
+        """Hold the locks of clusters; EngineError when one was destroyed while we waited for it."""
+        with contextlib.ExitStack() as locks:
+            # In one order for all, or two switches lock each other.
+            for cluster in sorted(clusters, key=lambda cluster: cluster.port):
+                locks.enter_context(cluster.lock)
+                if self._cluster(cluster.spec.name) is not cluster or not cluster.home.exists():
+                    raise EngineError(f"no cluster {cluster.spec.name}")
             yield
 
     def _ours(self, login: SourceLogin) -> Cluster | None:

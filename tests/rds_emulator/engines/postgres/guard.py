@@ -146,7 +146,17 @@ class Guard:
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
             time.sleep(0.005)
-        shutil.rmtree(self.root, ignore_errors=True)
+        delete(self.root)
+
+
+def delete(tree: str | os.PathLike[str]) -> None:
+    """Delete a directory, as far as possible, also when the directory of some cluster's WAL was closed in it."""
+    for directory, names, _files in os.walk(tree):
+        if "pg_wal" in names:
+            with contextlib.suppress(OSError):
+                os.chmod(os.path.join(directory, "pg_wal"), 0o700)
+            names.clear()  # there is no other one inside a data directory
+    shutil.rmtree(tree, ignore_errors=True)
 
 
 def _children_of(parent: int) -> list[int]:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ...engine import EngineError
+from .guard import delete
 
 PREFIX = "rds-emulator-"
 LOCK = ".rds-emulator-lives"
@@ -246,7 +247,7 @@ def _remove(root: Path) -> None:
         time.sleep(0.02)
         if time.monotonic() - begun > 2 * GRACE_SECONDS:
             break
-    shutil.rmtree(root, ignore_errors=True)
+    delete(root)
 
 
 def _inhabitants(root: Path) -> list[tuple[int, str]]:
