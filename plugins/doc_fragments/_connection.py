@@ -13,8 +13,9 @@ options:
     description:
       - Region of the DR instance, for example V(cn-hangzhou). It decides which endpoint is called.
       - Taken from E(ALIBABA_CLOUD_REGION_ID), E(ALIBABA_CLOUD_REGION), E(ALICLOUD_REGION) or E(ALICLOUD_REGION_ID)
-        if not given. Not needed with O(endpoint).
+        if not given, else from the profile that gives the credentials. Not needed with O(endpoint).
     type: str
+    aliases: [alicloud_region, region]
   endpoint:
     description:
       - Endpoint of the RDS API, as V(host), V(host:port) or a URL without a path. It wins over O(region_id).
@@ -30,20 +31,33 @@ options:
   access_key_id:
     description:
       - Id of the access key. Needs O(access_key_secret) as well.
-      - Credentials are taken from the first of these places that has them - the options, O(profile), the environment
-        (E(ALIBABA_CLOUD_ACCESS_KEY_ID) and E(ALIBABA_CLOUD_ACCESS_KEY_SECRET), then E(ALICLOUD_ACCESS_KEY) and
-        E(ALICLOUD_SECRET_KEY)), the current profile of the command line interface. The result says which it was.
+      - Credentials are taken from the first of these places that has them - the options (a key, O(ecs_role_name) or
+        O(profile)), the environment (E(ALIBABA_CLOUD_ACCESS_KEY_ID) and E(ALIBABA_CLOUD_ACCESS_KEY_SECRET), then
+        E(ALICLOUD_ACCESS_KEY) and E(ALICLOUD_SECRET_KEY), then what names another kind), the current profile of the
+        command line interface. The result says which it was.
+      - All kinds and variables, with examples, are in
+        U(https://github.com/alicloud-rds/alicloud.rds/blob/main/docs/credentials.md).
     type: str
+    aliases: [alicloud_access_key, access_key]
   access_key_secret:
     description:
       - Secret of the access key.
     type: str
+    aliases: [alicloud_secret_key, secret_access_key, secret_key]
   security_token:
     description:
       - Token of temporary (STS) credentials.
       - From the environment it is E(ALIBABA_CLOUD_SECURITY_TOKEN) or E(ALICLOUD_SECURITY_TOKEN), with the keys
         of the same family.
     type: str
+    aliases: [alicloud_security_token]
+  ecs_role_name:
+    description:
+      - Name of the RAM role of the ECS instance that the task runs on. Its metadata service is asked for keys. Not
+        together with O(access_key_id) or O(profile).
+      - Taken from E(ALIBABA_CLOUD_ECS_METADATA) or E(ALICLOUD_ECS_ROLE_NAME) if nothing else gives credentials.
+    type: str
+    aliases: [role_name]
   profile:
     description:
       - Name of a profile in O(profile_file). Not together with O(access_key_id).
@@ -52,8 +66,33 @@ options:
     type: str
   profile_file:
     description:
-      - The configuration file of the Alibaba Cloud CLI. V(~/.aliyun/config.json) if not given.
+      - The configuration file of the Alibaba Cloud CLI, or the C(credentials.ini) of its SDKs.
+      - Taken from E(ALIBABA_CLOUD_CREDENTIALS_FILE) or E(ALICLOUD_SHARED_CREDENTIALS_FILE) if not given, else
+        V(~/.aliyun/config.json) or V(~/.alibabacloud/credentials.ini).
     type: path
+    aliases: [shared_credentials_file]
+  role_arn:
+    description:
+      - RAM role to assume with the credentials found. Needs C(alibabacloud-credentials).
+      - If no option names credentials, E(ALICLOUD_ASSUME_ROLE_ARN) counts, with
+        E(ALICLOUD_ASSUME_ROLE_SESSION_NAME) and E(ALICLOUD_ASSUME_ROLE_SESSION_EXPIRATION).
+    type: str
+    aliases: [alicloud_assume_role_arn, assume_role_arn]
+  role_session_name:
+    description:
+      - Name of the session, which ActionTrail shows. V(ansible-alicloud.rds) if not given.
+    type: str
+    aliases: [alicloud_assume_role_session_name, assume_role_session_name]
+  role_session_expiration:
+    description:
+      - Seconds that one set of keys of the role lasts, V(900) at least. V(3600) if not given. A longer wait gets new
+        ones by itself.
+    type: int
+    aliases: [alicloud_assume_role_session_expiration, assume_role_session_expiration]
+  external_id:
+    description:
+      - What the trust policy of a role of another account may ask for (C(sts:ExternalId)).
+    type: str
   ca_path:
     description:
       - File or directory of CA certificates that the endpoint's certificate is checked against.

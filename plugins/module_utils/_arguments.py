@@ -8,19 +8,39 @@ from __future__ import annotations
 from typing import Any
 
 CONNECTION: dict[str, Any] = {
-    "region_id": {"type": "str"},
+    "region_id": {"type": "str", "aliases": ["alicloud_region", "region"]},
     "endpoint": {"type": "str"},
     "network": {"type": "str", "choices": ["public", "vpc"], "default": "public"},
-    "access_key_id": {"type": "str"},  # not secret: it names the key, and logs of the service hold it
-    "access_key_secret": {"type": "str", "no_log": True},
-    "security_token": {"type": "str", "no_log": True},
+    # not secret: it names the key, and logs of the service hold it
+    "access_key_id": {"type": "str", "aliases": ["alicloud_access_key", "access_key"]},
+    "access_key_secret": {
+        "type": "str",
+        "no_log": True,
+        "aliases": ["alicloud_secret_key", "secret_access_key", "secret_key"],
+    },
+    "security_token": {"type": "str", "no_log": True, "aliases": ["alicloud_security_token"]},
+    "ecs_role_name": {"type": "str", "aliases": ["role_name"]},
     "profile": {"type": "str"},
-    "profile_file": {"type": "path"},
+    "profile_file": {"type": "path", "aliases": ["shared_credentials_file"]},
+    "role_arn": {"type": "str", "aliases": ["alicloud_assume_role_arn", "assume_role_arn"]},
+    "role_session_name": {"type": "str", "aliases": ["alicloud_assume_role_session_name", "assume_role_session_name"]},
+    "role_session_expiration": {
+        "type": "int",
+        "aliases": ["alicloud_assume_role_session_expiration", "assume_role_session_expiration"],
+    },
+    "external_id": {"type": "str"},
     "ca_path": {"type": "path"},
     "connect_timeout": {"type": "float", "default": 5.0},
     "read_timeout": {"type": "float", "default": 10.0},
     "request_timeout": {"type": "float", "default": 30.0},
     "max_retries": {"type": "int", "default": 5},
+}
+
+_WAITING: dict[str, Any] = {
+    "wait": {"type": "bool", "default": True},
+    "wait_timeout": {"type": "float", "default": 3600.0},
+    "wait_interval": {"type": "float", "default": 30.0},
+    "settle_timeout": {"type": "float", "default": 30.0},
 }
 
 REPLICATION_LINK: dict[str, Any] = {
@@ -35,10 +55,7 @@ REPLICATION_LINK: dict[str, Any] = {
         "replicator_password": {"type": "str", "no_log": True},
         "task_name": {"type": "str"},
         "dry_run_task_id": {"type": "int"},
-        "wait": {"type": "bool", "default": True},
-        "wait_timeout": {"type": "float", "default": 3600.0},
-        "wait_interval": {"type": "float", "default": 30.0},
-        "settle_timeout": {"type": "float", "default": 30.0},
+        **_WAITING,
         **CONNECTION,
     },
     "required_together": [
@@ -58,6 +75,44 @@ REPLICATION_LINK_INFO: dict[str, Any] = {
         "task_type": {"type": "str", "choices": ["create", "create-dryrun"]},
         "task_id": {"type": "int"},
         "task_name": {"type": "str"},
+        **CONNECTION,
+    },
+    "supports_check_mode": True,
+}
+
+REPLICATION_LINK_SWITCHOVER: dict[str, Any] = {
+    "argument_spec": {
+        "primary": {"type": "str", "required": True},
+        "expect_primary": {"type": "str"},
+        "require_streaming": {"type": "bool", "default": True},
+        "max_lag_bytes": {"type": "int"},
+        "max_lag_seconds": {"type": "float"},
+        "measured_lag_bytes": {"type": "int"},
+        **_WAITING,
+        **CONNECTION,
+    },
+    "supports_check_mode": True,
+}
+
+REPLICATION_LINK_PROMOTION: dict[str, Any] = {
+    "argument_spec": {
+        "dr_instance_id": {"type": "str", "required": True},
+        "mode": {"type": "str", "choices": ["planned", "forced"], "required": True},
+        "confirm": {"type": "str"},
+        "max_lag_bytes": {"type": "int", "default": 0},
+        "measured_lag_bytes": {"type": "int"},
+        **_WAITING,
+        **CONNECTION,
+    },
+    "required_if": [("mode", "forced", ("confirm",))],
+    "supports_check_mode": True,
+}
+
+REPLICATION_LINK_REBUILD: dict[str, Any] = {
+    "argument_spec": {
+        "dr_instance_id": {"type": "str", "required": True},
+        "confirm": {"type": "str"},
+        **_WAITING,
         **CONNECTION,
     },
     "supports_check_mode": True,

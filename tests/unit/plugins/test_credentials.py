@@ -45,7 +45,7 @@ def test_options_win_over_everything(profile_file):
 
 def test_a_profile_asked_for_by_option_wins_over_the_environment(profile_file):
     found = keys({"profile": "sts"}, ENVIRONMENT, profile_file)
-    assert found == ("STS.id", "s", "t", f"profile sts of {profile_file}")
+    assert found == ("STS.id", "s", "t", f"profile 'sts' (StsToken) of {profile_file}")
 
 
 def test_the_environment_wins_over_the_current_profile(profile_file):
@@ -58,7 +58,7 @@ def test_the_older_environment_names_are_read_as_a_family():
 
 
 def test_the_current_profile_comes_last(profile_file):
-    assert keys({}, {}, profile_file) == ("file-id", "file-secret", None, f"profile ak of {profile_file}")
+    assert keys({}, {}, profile_file) == ("file-id", "file-secret", None, f"profile 'ak' (AK) of {profile_file}")
     assert keys({}, {"ALIBABA_CLOUD_PROFILE": "sts"}, profile_file)[2] == "t"
 
 
