@@ -41,6 +41,7 @@ options:
     description:
       - The region to look in, if it is one. Not together with O(regions).
     type: str
+    aliases: [alicloud_region, region]
   engine:
     description:
       - Engine of the instances.
@@ -137,7 +138,8 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         super().parse(inventory, loader, path, cache)
         config = self._read_config_data(path)
         try:
-            unknown = sorted(str(name) for name in config if not self.has_option(name))
+            aliases = {alias for option in CONNECTION.values() for alias in option.get("aliases", ())}
+            unknown = sorted(str(name) for name in config if not self.has_option(name) and name not in aliases)
             if unknown:
                 raise RdsError("InvalidOptions", f"There is no option {', '.join(unknown)}. Nothing was sent.")
             hosts = self._hosts(path, cache)
@@ -175,7 +177,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         regions = self._plain("regions")
         if regions and options["region_id"]:
             raise RdsError("InvalidOptions", "regions and region_id are both given: keep one.")
-        found = regions or [options["region_id"] or default_region(os.environ)]
+        found = regions or [default_region(options, os.environ)]
         if not all(found):
             raise RdsError("InvalidOptions", "regions is missing: set it, or export ALIBABA_CLOUD_REGION_ID.")
         return list(dict.fromkeys(found))

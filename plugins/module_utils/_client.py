@@ -63,6 +63,8 @@ _TELLING = (
     ("DecodeError", "answer damaged"),
 )
 _SECRET_PARAMETERS = ("ReplicatorPassword",)
+# What asking again does not change.
+_SETTLED = frozenset({"CertificateRefused", "CredentialsMissing", "CredentialsUnusable", "MissingLibrary"})
 
 
 @dataclass(frozen=True)
@@ -223,7 +225,7 @@ class Client:
 
 
 def _may_repeat(error: RdsError, repeatable: bool) -> bool:
-    if error.code == "CertificateRefused":
+    if error.code in _SETTLED:
         return False
     if error.outcome == "not_sent" or is_held_back(error.code, error.http_status):
         return True

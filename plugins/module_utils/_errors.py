@@ -236,7 +236,7 @@ COLLECTION = (
     Row("InvalidOptions", None, "fix_input", "Correct the option that the message names."),
     Row("MissingLibrary", None, "fix_controller", "Install the library for the interpreter that the message names."),
     Row("CredentialsMissing", None, "fix_credentials", "Give access_key_id and access_key_secret, or export them."),
-    Row("CredentialsUnusable", None, "fix_credentials", "Correct what the message names."),
+    Row("CredentialsUnusable", None, "fix_credentials", "Correct what the message names; see docs/credentials.md."),
     Row("EndpointUnreachable", None, "fix_network", "Check endpoint, DNS, proxy and firewall. Nothing was sent."),
     Row("CertificateRefused", None, "fix_network", "Check endpoint and ca_path. Nothing was sent."),
     Row("ReplyLost", None, "fix_network", "The request left but no whole reply came back: check proxy and firewall."),
@@ -262,6 +262,21 @@ COLLECTION = (
     Row("PlanUnusable", None, "decide", "Preview again with --check and use the new plan.task_id."),
     Row("PrecheckFailed", None, "fix_checks", "Work through the failed checks and preview again. Nothing was created."),
     Row("TaskFailed", None, "fix_checks", "Repair what the task's report names, then preview and apply again."),
+    Row("NotLinked", None, "fix_input", "Check the instance id and its region; replication_link_info shows its link."),
+    Row("NotDrInstance", None, "fix_input", "Check the instance id: name the DR instance of the link."),
+    Row("NotSwitchable", None, "decide", "Stop writes at the source, then promote the DR instance (mode: planned)."),
+    Row(
+        "RolesDisagree",
+        None,
+        "decide",
+        "Let nobody write until it is clear who is primary: ask pg_is_in_recovery() on both, then support.",
+    ),
+    Row("SwitchoverRefused", None, "fix_checks", "Work through these checks and run again: nothing was sent."),
+    Row("PromotionRefused", None, "fix_checks", "Work through these checks and run again: nothing was sent."),
+    Row("RebuildRefused", None, "fix_checks", "Work through these checks and run again: nothing was sent."),
+    Row("SwitchoverFailed", None, "decide", "The roles are as before: look for slow replay, then run again."),
+    Row("PromotionFailed", None, "decide", "The link is still there: read the instance's events, then run again."),
+    Row("RebuildFailed", None, "decide", "Make the source reachable for the link's account, then rebuild again."),
     Row("WaitTimeout", None, "retry_later", "The task goes on at the service: run the same play again to wait on."),
     Row("Unexpected", None, "contact_support", "A fault of this collection: please report it."),
 )
@@ -316,6 +331,7 @@ class RdsError(Exception):
     outcome: str = "not_sent"
     retry_after: float | None = None  # seconds, from the service
     context: dict[str, Any] = field(default_factory=dict)
+    advice: str | None = None  # instead of the catalogue's remedy, where that would not fit
 
     def __post_init__(self) -> None:
         super().__init__(self.message)
@@ -326,7 +342,7 @@ class RdsError(Exception):
 
     @property
     def remedy(self) -> str:
-        return classify(self.code, self.http_status).remedy
+        return self.advice or classify(self.code, self.http_status).remedy
 
     @property
     def retryable(self) -> bool:

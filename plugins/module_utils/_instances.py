@@ -12,10 +12,17 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any
 
 from ansible_collections.alicloud.rds.plugins.module_utils._errors import RdsError
-from ansible_collections.alicloud.rds.plugins.module_utils._secrets import printable
+from ansible_collections.alicloud.rds.plugins.module_utils._reading import (
+    Caller,
+    as_text,
+    dr_targets,
+    link_source,
+    read_instance,
+    unreadable,
+)
 
 FILTERS = frozenset(
     {
@@ -66,21 +73,8 @@ _FIELDS = {
     "rds_master_instance_id": "MasterInstanceId",
     "rds_guard_instance_id": "GuardDBInstanceId",
 }
-_SOURCE_FIELDS = {
-    "category": "sourceCategory",
-    "address": "sourceAddress",
-    "port": "sourcePort",
-    "region_id": "sourceInstanceRegionId",
-    "instance_name": "sourceInstanceName",
-}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
 _NO_HOST = frozenset({"all", "localhost", "ungrouped"})  # these mean something to Ansible
-
-
-class Caller(Protocol):
-    """What reading needs of a client."""
-
-    def call(self, action: str, parameters: Mapping[str, str], *, repeatable: bool) -> dict[str, Any]: ...
 
 
 def listing(engine: str, filters: Mapping[str, Any]) -> dict[str, str]:
@@ -132,7 +126,7 @@ def _reading(client: Caller, parameters: Mapping[str, str]) -> tuple[dict[str, d
         items = answer.get("Items")
         rows = items.get("DBInstance") if isinstance(items, dict) else None
         if not isinstance(rows, list):
-            raise _unreadable("DescribeDBInstances", "no list of instances in its answer")
+            raise unreadable("DescribeDBInstances", "no list of instances in its answer")
         before = len(found)
         for row in rows:
             found[_instance_id(row)] = row
@@ -149,34 +143,27 @@ def _reading(client: Caller, parameters: Mapping[str, str]) -> tuple[dict[str, d
 
 def _variables(name: str, region_id: str, row: Mapping[str, Any]) -> dict[str, Any]:
     host: dict[str, Any] = {"rds_instance_id": name, "rds_region_id": region_id}
-    host.update({variable: _text(row.get(key)) for variable, key in _FIELDS.items()})
+    host.update({variable: as_text(row.get(key)) for variable, key in _FIELDS.items()})
     host["rds_dr_roles"] = _roles(host["rds_type"] == "Guard", host["rds_guard_instance_id"])
     return host
 
 
 def _add_roles(client: Caller, host: dict[str, Any]) -> bool:
     """Add what the attributes of an instance tell of its role; False if the instance is gone by now."""
-    action = "DescribeDBInstanceAttribute"
     try:
-        answer = client.call(action, {"DBInstanceId": host["rds_instance_id"]}, repeatable=True)
+        instance = read_instance(client, host["rds_instance_id"])
     except RdsError as error:
         if error.code in ("InvalidDBInstanceName.NotFound", "InvalidDBInstanceId.NotFound"):
             return False
         raise
-    items = answer.get("Items")
-    rows = items.get("DBInstanceAttribute") if isinstance(items, dict) else None
-    if not isinstance(rows, list) or not rows or _instance_id(rows[0], action) != host["rds_instance_id"]:
-        raise _unreadable(action, f"not the instance {host['rds_instance_id']} in its answer")
-    source = _json(rows[0], "DisasterRecoveryInfo", dict)
-    targets = _json(rows[0], "DisasterRecoveryInstances", list)
-    host["rds_guard_instance_id"] = _text(rows[0].get("GuardDBInstanceId")) or host["rds_guard_instance_id"]
-    host["rds_dr_source"] = {name: _text(source.get(key)) for name, key in _SOURCE_FIELDS.items()} if source else None
-    host["rds_dr_instances"] = [
-        {"instance_id": _text(target.get("insName")), "region_id": _text(target.get("regionId"))}
-        for target in targets
-        if isinstance(target, dict)
-    ]
-    is_source = host["rds_guard_instance_id"] or host["rds_dr_instances"]
+    if _instance_id(instance, "DescribeDBInstanceAttribute") != host["rds_instance_id"]:
+        what = f"not the instance {host['rds_instance_id']} in its answer"
+        raise unreadable("DescribeDBInstanceAttribute", what)
+    source, targets = link_source(instance), dr_targets(instance)
+    host["rds_guard_instance_id"] = as_text(instance.get("GuardDBInstanceId")) or host["rds_guard_instance_id"]
+    host["rds_dr_source"] = source.place() if source else None
+    host["rds_dr_instances"] = [{"instance_id": name, "region_id": region} for name, region in targets]
+    is_source = host["rds_guard_instance_id"] or targets
     host["rds_dr_roles"] = _roles(host["rds_type"] == "Guard" or source, is_source)
     return True
 
@@ -188,20 +175,8 @@ def _roles(is_dr_instance: Any, is_source: Any) -> list[str]:
 def _instance_id(row: Any, action: str = "DescribeDBInstances") -> str:
     name = row.get("DBInstanceId") if isinstance(row, dict) else None
     if not isinstance(name, str) or not _NAME.fullmatch(name) or name.lower() in _NO_HOST:
-        raise _unreadable(action, "an instance without a usable id in its answer")
+        raise unreadable(action, "an instance without a usable id in its answer")
     return name
-
-
-def _json(row: Mapping[str, Any], key: str, kind: type) -> Any:
-    """Read a field that is text and holds JSON; empty if it is not there. It may hold a password: never shown."""
-    text = row.get(key)
-    try:
-        value = json.loads(text) if isinstance(text, str) and text.strip() else None
-    except (ValueError, RecursionError):
-        raise _unreadable("DescribeDBInstanceAttribute", f"{key} is not JSON") from None
-    if value and not isinstance(value, kind):
-        raise _unreadable("DescribeDBInstanceAttribute", f"{key} is not a JSON {kind.__name__}")
-    return value or kind()
 
 
 def _wire(name: str, value: Any) -> str:
@@ -210,13 +185,3 @@ def _wire(name: str, value: Any) -> str:
     if value in (None, "") or not isinstance(value, (str, int, float)):
         raise RdsError("InvalidOptions", f"filters: {name} is empty, or neither text nor a number.")
     return str(value)
-
-
-def _text(value: Any) -> str | None:
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = str(value)
-    return printable(value) or None if isinstance(value, str) else None
-
-
-def _unreadable(action: str, what: str) -> RdsError:
-    return RdsError("ReplyUnreadable", f"The service answered {action} in a form that cannot be read: {what}.")

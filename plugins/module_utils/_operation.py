@@ -13,32 +13,75 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from ansible_collections.alicloud.rds.plugins.module_utils import _client
-from ansible_collections.alicloud.rds.plugins.module_utils._credentials import resolve_credentials
+from ansible_collections.alicloud.rds.plugins.module_utils._credentials import profile_region, resolve_credentials
 from ansible_collections.alicloud.rds.plugins.module_utils._endpoints import resolve_endpoint
 from ansible_collections.alicloud.rds.plugins.module_utils._errors import RdsError
+from ansible_collections.alicloud.rds.plugins.module_utils._failover import Done, Failover, Guards
+from ansible_collections.alicloud.rds.plugins.module_utils._patience import Patience
 from ansible_collections.alicloud.rds.plugins.module_utils._precheck import Check, Subject, parse_report, warned
-from ansible_collections.alicloud.rds.plugins.module_utils._replication_link import (
+from ansible_collections.alicloud.rds.plugins.module_utils._reading import (
     CREATE,
-    DEFAULT_PORT,
     DRY_RUN,
-    Desired,
-    ReplicationLinks,
-    Result,
     Source,
     Task,
     current_link,
     instance_as_result,
+    look_at,
+    read_tasks,
     task_as_result,
+)
+from ansible_collections.alicloud.rds.plugins.module_utils._replication_link import (
+    DEFAULT_PORT,
+    Desired,
+    ReplicationLinks,
+    Result,
 )
 
 _REGION_VARIABLES = ("ALIBABA_CLOUD_REGION_ID", "ALIBABA_CLOUD_REGION", "ALICLOUD_REGION", "ALICLOUD_REGION_ID")
 _ENDPOINT_VARIABLE = "ALIBABA_CLOUD_RDS_ENDPOINT"
 _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
-Operation = Callable[[Mapping[str, Any], _client.Client, bool], dict[str, Any]]
+
+class Regions:
+    """The clients of one task: of its own region, and of those where the other side of a link may be."""
+
+    def __init__(self, options: Mapping[str, Any], environment: Mapping[str, str]) -> None:
+        self._options, self._environment = options, environment
+        self.home = connect(options, environment)
+        self._clients = {default_region(options, environment): self.home}
+
+    def __call__(self, region_id: str | None) -> _client.Client:
+        """Return the client of a region; an endpoint that was named is used for every region.
+
+        :raises RdsError: InvalidOptions for a region without a known endpoint
+        """
+        named = self._options["endpoint"] or self._environment.get(_ENDPOINT_VARIABLE)
+        if named or region_id is None or region_id in self._clients:
+            return self._clients.get(region_id, self.home)
+        client = connect({**self._options, "region_id": region_id}, self._environment)
+        if str(client.endpoint) == str(self.home.endpoint):
+            client.close()
+            client = self.home
+        self._clients[region_id] = client
+        return client
+
+    def retries(self) -> list[str]:
+        """Return why calls were repeated, in all regions."""
+        return [text for client in self._every() for text in client.retries]
+
+    def close(self) -> None:
+        for client in self._every():
+            client.close()
+
+    def _every(self) -> list[_client.Client]:
+        return list({id(client): client for client in self._clients.values()}.values())
+
+
+Operation = Callable[[Mapping[str, Any], Regions, bool], dict[str, Any]]
 
 
 def run(
@@ -51,39 +94,38 @@ def run(
 ) -> dict[str, Any]:
     """Run one operation and return a module result; never raises.
 
-    :param operation: `ensure_link` or `read_link`
+    :param operation: one of those below, the operation of a module
     :param parameters: validated options; empty text counts as not given
     :param environment: where credentials, region and endpoint are looked up; the process's by default
     """
     environment = os.environ if environment is None else environment
     options = {name: None if value == "" else value for name, value in parameters.items()}
     base: dict[str, Any] = {**_EMPTY[operation.__name__], "endpoint": None, "credentials": None, "retries": []}
-    client = None
+    regions = None
     try:
         _check_options(parameters, options)
-        client = connect(options, environment)
-        base["endpoint"] = str(client.endpoint)
-        keys = client.credentials
+        regions = Regions(options, environment)
+        base["endpoint"] = str(regions.home.endpoint)
+        keys = regions.home.credentials
         base["credentials"] = {"source": keys.source, "access_key_id": keys.access_key_id}
-        result = {**base, **operation(options, client, check_mode)}
+        result = {**base, **operation(options, regions, check_mode)}
         before_and_after = result.pop("_diff", None)
         if diff and before_and_after:
             result["diff"] = before_and_after
     except RdsError as error:
-        result = {**base, **_failure(error, options, client)}
+        result = {**base, **_failure(error, options, regions)}
     except Exception as error:  # its text may quote a URL, and the URL holds the password
-        result = {**base, **_failure(_unexpected(error), options, client)}
+        result = {**base, **_failure(_unexpected(error), options, regions)}
     finally:
-        if client:
-            client.close()
-    result["retries"] = client.retries if client else []
+        if regions:
+            regions.close()
+    result["retries"] = regions.retries() if regions else []
     return result
 
 
-def ensure_link(options: Mapping[str, Any], client: _client.Client, check_mode: bool) -> dict[str, Any]:
+def ensure_link(options: Mapping[str, Any], regions: Regions, check_mode: bool) -> dict[str, Any]:
     """The operation of module replication_link."""
-    waiting = ("wait", "wait_timeout", "wait_interval", "settle_timeout")
-    links = ReplicationLinks(client, check_mode=check_mode, **{name: options[name] for name in waiting})
+    links = ReplicationLinks(regions.home, check_mode=check_mode, wait=options["wait"], **_patience(options))
     result = links.ensure(_desired(options))
     fields = _fields(result, options)
     if result.changed:
@@ -92,17 +134,16 @@ def ensure_link(options: Mapping[str, Any], client: _client.Client, check_mode: 
     return fields
 
 
-def read_link(options: Mapping[str, Any], client: _client.Client, check_mode: bool) -> dict[str, Any]:
+def read_link(options: Mapping[str, Any], regions: Regions, check_mode: bool) -> dict[str, Any]:
     """The operation of module replication_link_info: reads only."""
-    name = options["dr_instance_id"]
-    links = ReplicationLinks(client, check_mode=check_mode)
-    look = links.look(name)
+    name, client = options["dr_instance_id"], regions.home
+    look = look_at(client, name)
     types = [options["task_type"]] if options["task_type"] else [CREATE, DRY_RUN]
     filters = (options["task_id"], options["task_name"])
     tasks: list[Task] = []
     for task_type in types:
         known = task_type == CREATE and not any(filters)
-        tasks += look.tasks if known else links.tasks(name, task_type, *filters)
+        tasks += look.tasks if known else read_tasks(client, name, task_type, *filters)
     return {
         "changed": False,
         "request_id": client.last_request_id,
@@ -118,7 +159,73 @@ def read_link(options: Mapping[str, Any], client: _client.Client, check_mode: bo
     }
 
 
+def switch_over(options: Mapping[str, Any], regions: Regions, check_mode: bool) -> dict[str, Any]:
+    """The operation of module replication_link_switchover."""
+    names = ("expect_primary", "require_streaming", "max_lag_bytes", "max_lag_seconds", "measured_lag_bytes")
+    guards = Guards(**{name: options[name] for name in names})
+    return _done(_failover(options, regions, check_mode).switch_over(options["primary"], guards))
+
+
+def promote(options: Mapping[str, Any], regions: Regions, check_mode: bool) -> dict[str, Any]:
+    """The operation of module replication_link_promotion."""
+    guards = Guards(max_lag_bytes=options["max_lag_bytes"], measured_lag_bytes=options["measured_lag_bytes"])
+    failover = _failover(options, regions, check_mode)
+    return _done(failover.promote(options["dr_instance_id"], guards, forced=options["mode"] == "forced"))
+
+
+def rebuild(options: Mapping[str, Any], regions: Regions, check_mode: bool) -> dict[str, Any]:
+    """The operation of module replication_link_rebuild."""
+    failover = _failover(options, regions, check_mode)
+    return _done(failover.rebuild(options["dr_instance_id"], confirmed=options["confirm"] is not None))
+
+
+def _failover(options: Mapping[str, Any], regions: Regions, check_mode: bool) -> Failover:
+    return Failover(regions, Patience(**_patience(options)), check_mode=check_mode, wait=options["wait"])
+
+
+def _patience(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: options[name] for name in ("wait_timeout", "wait_interval", "settle_timeout")}
+
+
+def _done(done: Done) -> dict[str, Any]:
+    before, after = done.before.as_result(), done.after.as_result()
+    result = {
+        "changed": done.changed,
+        "outcome": done.outcome,
+        "request_id": done.request_id,
+        "task_id": done.task_id,
+        "task_name": done.task_name,
+        "topology": {"before": before, "after": after},
+        "checks": _checks(done.checks),
+        "lag": asdict(done.lag),
+        "seconds": done.seconds,
+        **({"warnings": done.warnings} if done.warnings else {}),
+    }
+    if done.changed:
+        result["_diff"] = {"before": _roles(before), "after": _roles(after)}
+    return result
+
+
+def _roles(topology: Mapping[str, Any]) -> dict[str, Any]:
+    """Return who is what, without the rest."""
+    return {name: side.get("instance_id") if isinstance(side, dict) else side for name, side in topology.items()}
+
+
+_VERB: dict[str, Any] = {
+    "changed": False,
+    "outcome": None,
+    "request_id": None,
+    "task_id": None,
+    "task_name": None,
+    "topology": None,
+    "checks": [],
+    "lag": {"bytes": None, "seconds": None},
+    "seconds": None,
+}
 _EMPTY: dict[str, dict[str, Any]] = {
+    "switch_over": _VERB,
+    "promote": _VERB,
+    "rebuild": _VERB,
     "ensure_link": {
         "changed": False,
         "outcome": None,
@@ -136,9 +243,10 @@ _EMPTY: dict[str, dict[str, Any]] = {
 }
 
 
-def default_region(environment: Mapping[str, str]) -> str | None:
-    """Return the region that the environment names."""
-    return next((environment[name] for name in _REGION_VARIABLES if environment.get(name)), None)
+def default_region(options: Mapping[str, Any], environment: Mapping[str, str]) -> str | None:
+    """Return the region that the options name, or else the environment, or the profile."""
+    named = next((environment[name] for name in _REGION_VARIABLES if environment.get(name)), None)
+    return options["region_id"] or named or profile_region(options, environment)
 
 
 def connect(options: Mapping[str, Any], environment: Mapping[str, str]) -> _client.Client:
@@ -148,7 +256,7 @@ def connect(options: Mapping[str, Any], environment: Mapping[str, str]) -> _clie
     :raises RdsError: InvalidOptions, or what `resolve_endpoint` and `resolve_credentials` raise
     """
     _refuse(_number_problems(options))
-    region = options["region_id"] or default_region(environment)
+    region = default_region(options, environment)
     endpoint = resolve_endpoint(options["endpoint"] or environment.get(_ENDPOINT_VARIABLE), region, options["network"])
     provider = resolve_credentials(options, environment)
     if not _client.HAS_REQUESTS:
@@ -163,11 +271,18 @@ def connect(options: Mapping[str, Any], environment: Mapping[str, str]) -> _clie
 def _check_options(given: Mapping[str, Any], options: Mapping[str, Any]) -> None:
     """Refuse what could only fail later, before anything is sent. Values of secret options are not shown."""
     problems = []
-    for name in ("dr_instance_id", "source_instance_name"):
+    for name in ("dr_instance_id", "source_instance_name", "primary", "expect_primary"):
         if options.get(name) and not _IDENTIFIER.fullmatch(options[name]):
             problems.append(f"{name} {options[name]!r} is not an instance id (letters, digits and hyphens)")
-    if not options["dr_instance_id"]:
-        problems.append("dr_instance_id is empty")
+    subject = "primary" if "primary" in options else "dr_instance_id"
+    if not options[subject]:
+        problems.append(f"{subject} is empty")
+    if options.get("confirm") and options["confirm"] != options[subject]:
+        problems.append(f"confirm {options['confirm']!r} is not the id in {subject} ({options[subject]!r})")
+    if options.get("mode") == "forced" and not options["confirm"]:
+        problems.append(f"mode=forced loses what has not arrived: set confirm to {options[subject]!r}")
+    if options.get("expect_primary") and options["expect_primary"] == options[subject]:
+        problems.append("expect_primary is who is primary now, primary who shall be: they are the same")
     if given.get("replicator_password") == "":
         problems.append("replicator_password is empty")
     if options.get("replicator_password") and not options.get("replicator_account"):
@@ -193,7 +308,8 @@ def _number_problems(options: Mapping[str, Any]) -> list[str]:
     for name in ("connect_timeout", "read_timeout", "request_timeout", "wait_interval"):
         if options.get(name) is not None and not options[name] > 0:
             problems.append(f"{name} {options[name]:g} must be greater than 0 seconds")
-    for name in ("wait_timeout", "settle_timeout", "max_retries"):
+    not_negative = ("wait_timeout", "settle_timeout", "max_retries")
+    for name in (*not_negative, "max_lag_bytes", "max_lag_seconds", "measured_lag_bytes"):
         if options.get(name) is not None and not options[name] >= 0:
             problems.append(f"{name} {options[name]:g} must not be negative")
     return problems
@@ -267,17 +383,20 @@ def _checks(checks: list[Check]) -> list[dict[str, str]]:
     return [check._asdict() for check in checks]
 
 
-def _failure(error: RdsError, options: Mapping[str, Any], client: _client.Client | None) -> dict[str, Any]:
+def _failure(error: RdsError, options: Mapping[str, Any], regions: Regions | None) -> dict[str, Any]:
     """Return a failed result: one message for a person, one object for a playbook, and what is known all the same."""
     known = dict(error.context)
     if "task" in known:
         known.update(_task_fields(known["task"], known.get("checks") or [], options))
+    elif "checks" in known:
+        known.update(checks=_checks(known["checks"]), lag=asdict(known["lag"]))
+    known.pop("story", None)
     return {
         **known,
         "failed": True,
         "msg": explain(error),
         "outcome": error.outcome,
-        "request_id": error.request_id or (client.last_request_id if client else None),
+        "request_id": error.request_id or (regions.home.last_request_id if regions else None),
         "error": error.as_result(),
     }
 

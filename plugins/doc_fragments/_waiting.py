@@ -1,0 +1,33 @@
+# Copyright: (c) 2026, alicloud.rds contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    DOCUMENTATION = r"""
+options:
+  wait:
+    description:
+      - Whether to wait until it has taken place. If V(false), the task ends when the service has accepted the request;
+        running it again waits on.
+    type: bool
+    default: true
+  wait_timeout:
+    description:
+      - Seconds to wait. After a time-out it goes on at the service, and running the task again waits on.
+    type: float
+    default: 3600.0
+  wait_interval:
+    description:
+      - Longest pause between two looks, in seconds. Looks are more frequent at first.
+    type: float
+    default: 30.0
+  settle_timeout:
+    description:
+      - Seconds to look for what has happened after the reply to the request was lost, which is never sent again; and
+        seconds that the instances may take to agree after nothing works on them any more.
+    type: float
+    default: 30.0
+"""

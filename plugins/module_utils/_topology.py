@@ -1,0 +1,193 @@
+# Copyright: (c) 2026, alicloud.rds contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Both ends of a link as they stand: who is primary, who is the DR instance, does data stream, how far behind.
+
+The two instances may be in two regions, and a region is asked at its own endpoint. Sources: the fields of
+DescribeDBInstanceAttribute, and DescribeCloudMigrationResult for what ReplicationInfo can hold (RDS API 2014-08-15).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ansible_collections.alicloud.rds.plugins.module_utils._reading import (
+    CREATE,
+    Caller,
+    Source,
+    Task,
+    as_text,
+    comparable,
+    describe,
+    dr_targets,
+    link_source,
+    read_instance,
+    read_tasks,
+)
+
+_LSN = re.compile(r"([0-9A-Fa-f]{1,8})/([0-9A-Fa-f]{1,8})")
+_SECONDS = re.compile(r"\d{1,12}(\.\d{1,9})?", re.ASCII)
+
+_STATES = {
+    "streaming": "data streams",
+    "creating": "the link is being made",
+    "disconnect": "the link is broken",
+    "unknown": "the log does not tell whether data streams",
+    "none": "no link is told",
+}
+
+Regions = Callable[[str | None], Caller]  # None: the region that the task names
+
+
+@dataclass(frozen=True)
+class Side:
+    """One end of a link. What is None was not read, or not told."""
+
+    instance_id: str
+    region_id: str | None = None
+    status: str | None = None
+    engine_version: str | None = None
+    lock_mode: str | None = None
+    connection_string: str | None = None
+    port: str | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something works on the instance, or it is not up."""
+        return self.status not in (None, "Running")
+
+    def __str__(self) -> str:
+        told = ", ".join(part for part in (self.region_id, self.status or "not asked") if part)
+        return f"{self.instance_id} ({told})"
+
+
+@dataclass(frozen=True)
+class Topology:
+    """A link as both ends, or one, describe it. `state`: streaming, creating, disconnect, unknown, or none."""
+
+    primary: Side | None  # None: a source that is no RDS instance
+    dr_instance: Side | None  # None: there is no link (any more)
+    state: str
+    source: Source | None = None
+    task: Task | None = None  # the newest of the DR instance
+
+    def as_result(self) -> dict[str, Any]:
+        """Return it as playbooks see it."""
+        sides = {name: getattr(self, name) for name in ("primary", "dr_instance")}
+        return {**{name: asdict(side) if side else None for name, side in sides.items()}, "link_state": self.state}
+
+    def __str__(self) -> str:
+        """Say who is what, in a sentence or two for somebody who has to act on it."""
+        if self.dr_instance is None:
+            return f"Now: {self.primary} is a primary without a DR instance."
+        primary = self.primary or (describe(self.source) if self.source else "an unknown source")
+        return f"Now: {primary} is primary; {self.dr_instance} is its DR instance; {_STATES[self.state]}."
+
+
+@dataclass(frozen=True)
+class Lag:
+    """How far the DR instance is behind; None where the service does not tell."""
+
+    bytes: int | None = None
+    seconds: float | None = None
+
+
+def as_side(instance_id: str, instance: Mapping[str, Any], region_id: str | None = None) -> Side:
+    """Return an end of a link from its attributes."""
+    fields = ("DBInstanceStatus", "EngineVersion", "LockMode", "ConnectionString", "Port")
+    return Side(
+        instance_id, as_text(instance.get("RegionId")) or region_id, *(as_text(instance.get(n)) for n in fields)
+    )
+
+
+def look_from_dr(regions: Regions, dr_instance_id: str, with_primary: bool = True) -> tuple[Topology, dict[str, Any]]:
+    """Return the topology as the DR instance tells it, and its raw attributes; `dr_instance` is None without a link.
+
+    :param with_primary: whether to read the primary as well, which takes its region to be up
+    """
+    instance = read_instance(regions(None), dr_instance_id)
+    source = link_source(instance)
+    side = as_side(dr_instance_id, instance)
+    if source is None:
+        return Topology(side, None, "none"), instance
+    tasks = read_tasks(regions(None), dr_instance_id, CREATE)
+    task = tasks[0] if tasks else None
+    primary = None
+    if source.instance_name:
+        primary = Side(source.instance_name, source.region_id)
+        if with_primary:
+            attributes = read_instance(regions(source.region_id), source.instance_name)
+            primary = as_side(source.instance_name, attributes, source.region_id)
+    return Topology(primary, side, state_of(task), source, task), instance
+
+
+def state_of(task: Task | None) -> str:
+    """Return the state of a link by the newest row of its DR instance's log; a row that ended long ago may not tell."""
+    if task is None or task.replication_state == "finish":
+        return "unknown"
+    if task.is_streaming:
+        return "streaming" if task.replication_state else "unknown"
+    if task.replication_state == "disconnect" or task.status == "failure":
+        return "disconnect"
+    return "creating"
+
+
+def look_both(regions: Regions, first: Side, second: Side) -> tuple[str, Topology, str]:
+    """Ask two instances which of them is primary.
+
+    :returns: ``first``, ``second``, or ``unclear`` if they do not agree; the topology; and what each says, in words
+    """
+    found = [
+        (side.instance_id, side.region_id, read_instance(regions(side.region_id), side.instance_id))
+        for side in (first, second)
+    ]
+    sides = [as_side(name, row, region) for name, region, row in found]
+    sources = [link_source(row) for _name, _region, row in found]
+    word, dr = "unclear", 0 if sources[0] else 1
+    if sources[0] is None and is_of(sources[1], first.instance_id):
+        word, dr = "first", 1
+    elif sources[1] is None and is_of(sources[0], second.instance_id):
+        word, dr = "second", 0
+    tasks = read_tasks(regions(sides[dr].region_id), sides[dr].instance_id, CREATE)
+    task = tasks[0] if tasks else None
+    state = state_of(task) if sources[dr] else "none"
+    said = " ".join(what_it_says(name, row) for name, _region, row in found)
+    return word, Topology(sides[1 - dr], sides[dr], state, sources[dr], task), said
+
+
+def is_of(source: Source | None, instance_id: str) -> bool:
+    """Say whether an instance with this source replicates from that instance."""
+    return source is not None and comparable(source.instance_name) == comparable(instance_id)
+
+
+def what_it_says(instance_id: str, instance: Mapping[str, Any]) -> str:
+    """Return what an instance says about its role, for a person to compare."""
+    source, targets = link_source(instance), dr_targets(instance)
+    if source:
+        return f"{instance_id} says that it is the DR instance of {describe(source)}."
+    if targets:
+        return f"{instance_id} says that it is the primary of {', '.join(name for name, _region in targets)}."
+    return f"{instance_id} says nothing of a link."
+
+
+def lag_of(task: Task | None) -> Lag:
+    """Return the lag in ReplicationInfo, if the service puts JSON there; the page calls the field reserved.
+
+    Bytes: LatestEndLsn minus ReplayLsn. Seconds: ReplayLag, whose unit no page gives; were it bytes, more would be
+    read than there is, and a limit would refuse too early.
+    """
+    try:
+        told = json.loads(task.replication_info or "") if task else None
+    except (ValueError, RecursionError):
+        told = None
+    if not isinstance(told, dict):
+        return Lag()
+    ends = [_LSN.fullmatch(str(told.get(name))) for name in ("LatestEndLsn", "ReplayLsn")]
+    newest, replayed = ((int(end[1], 16) << 32) + int(end[2], 16) if end else None for end in ends)
+    behind = max(0, newest - replayed) if newest is not None and replayed is not None else None
+    seconds = _SECONDS.fullmatch(str(told.get("ReplayLag")))
+    return Lag(behind, float(seconds[0]) if seconds else None)
