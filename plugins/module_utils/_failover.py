@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from ansible_collections.alicloud.rds.plugins.module_utils._errors import RdsError
 from ansible_collections.alicloud.rds.plugins.module_utils._patience import Patience, is_passing
@@ -20,18 +20,18 @@ from ansible_collections.alicloud.rds.plugins.module_utils._precheck import Chec
 from ansible_collections.alicloud.rds.plugins.module_utils._reading import (
     CREATE,
     Caller,
+    Lag,
     as_integer,
     as_text,
     comparable,
     dr_targets,
+    lag_of,
     read_tasks,
 )
 from ansible_collections.alicloud.rds.plugins.module_utils._topology import (
-    Lag,
     Regions,
     Side,
     Topology,
-    lag_of,
     look_both,
     look_from_dr,
 )
@@ -98,8 +98,16 @@ class Seen:
 
     @property
     def is_busy(self) -> bool:
-        sides = (self.topology.primary, self.topology.dr_instance)
-        return any(side is not None and side.is_busy for side in sides)
+        return any(side.is_busy for side in self._sides)
+
+    @property
+    def statuses(self) -> str:
+        """Say what each side does."""
+        return ", ".join(f"{side.instance_id} {side.status}" for side in self._sides if side.status)
+
+    @property
+    def _sides(self) -> list[Side]:
+        return [side for side in (self.topology.dr_instance, self.topology.primary) if side is not None]
 
 
 @dataclass(frozen=True)
@@ -132,9 +140,7 @@ class Failover:
         topology = self._switchable(wanted, guards)
         if comparable(_id(topology.primary)) == comparable(wanted):
             return Done(False, "unchanged", topology, topology)
-        assert topology.dr_instance and topology.primary
-        target, source = topology.dr_instance, topology.primary
-        ends = (target, source)
+        ends = target, source = cast(Side, topology.dr_instance), cast(Side, topology.primary)
 
         def look() -> Seen:
             word, now, said = look_both(self._regions, *ends)
@@ -203,8 +209,8 @@ class Failover:
                     f"{topology} Nothing was sent.",
                     context=_context(topology),
                 )
-            assert topology.primary
-            word, now, said = look_both(self._regions, topology.primary, Side(name, targets.get(name)))
+            wanted_side = cast(Side, topology.primary)
+            word, now, said = look_both(self._regions, wanted_side, Side(name, targets.get(name)))
         if word == "unclear":
             raise RdsError(
                 "RolesDisagree", f"The two sides do not agree. {said} Nothing was sent.", context=_context(now)
@@ -239,8 +245,7 @@ class Failover:
         if joined is not None and joined.state == "after":
             return Done(False, "adopted", topology, joined.topology)
         topology = joined.topology if joined else topology
-        target, lag = topology.dr_instance, lag_of(topology.task)
-        assert target
+        target, lag = cast(Side, topology.dr_instance), lag_of(topology.task)
         checks = [] if forced else [*_side_checks("dr_instance", target), *_link_checks(topology, lag, guards)]
         done = Done(True, "previewed", topology, Topology(target, None, "none"), checks, lag)
         if forced:
@@ -308,8 +313,7 @@ class Failover:
         if joined is not None and joined.state == "after":
             return Done(False, "adopted", topology, joined.topology)
         topology = joined.topology if joined else topology
-        target = topology.dr_instance
-        assert target
+        target = cast(Side, topology.dr_instance)
         checks = [
             *_side_checks("dr_instance", target),
             _check(
@@ -400,7 +404,7 @@ class Failover:
         seen: Seen | None = None
         was_busy, silent = False, 0
         quiet = self._patience.stopwatch()
-        for _unused in self._patience.polls():
+        for elapsed in self._patience.polls():
             try:
                 seen, silent = verb.look(), 0
             except RdsError as error:
@@ -409,6 +413,7 @@ class Failover:
                     error.outcome = "running"
                     raise self._told(error, seen.story if seen else str(plan.before), plan.before) from None
                 continue
+            self._patience.tell(_subject(plan.before), f"{verb.name} ({seen.statuses})", elapsed())
             if seen.is_busy:
                 was_busy, quiet = True, self._patience.stopwatch()
             elif seen.state == "after" and (seen.topology.state != "disconnect" or quiet() >= self._settle):
@@ -440,8 +445,9 @@ class Failover:
         now = Seen("before", topology, str(topology))
         if self._check_mode or not self._wait or not now.is_busy:
             return None
-        for _unused in self._patience.polls():
+        for elapsed in self._patience.polls():
             now = verb.look()
+            self._patience.tell(_subject(topology), f"busy before the {verb.name} ({now.statuses})", elapsed())
             if not now.is_busy:
                 return now
         return now
@@ -521,6 +527,11 @@ def _lag_check(check_id: str, lag: float | None, most: float | None, unit: str, 
 
 def _id(side: Side | None) -> str | None:
     return side.instance_id if side else None
+
+
+def _subject(topology: Topology) -> str:
+    side = topology.dr_instance or topology.primary
+    return side.instance_id if side else ""
 
 
 def _context(before: Topology, after: Topology | None = None, changed: bool = False) -> dict[str, Any]:

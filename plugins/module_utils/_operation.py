@@ -21,7 +21,7 @@ from ansible_collections.alicloud.rds.plugins.module_utils._credentials import p
 from ansible_collections.alicloud.rds.plugins.module_utils._endpoints import resolve_endpoint
 from ansible_collections.alicloud.rds.plugins.module_utils._errors import RdsError
 from ansible_collections.alicloud.rds.plugins.module_utils._failover import Done, Failover, Guards
-from ansible_collections.alicloud.rds.plugins.module_utils._patience import Patience
+from ansible_collections.alicloud.rds.plugins.module_utils._patience import Patience, Tell
 from ansible_collections.alicloud.rds.plugins.module_utils._precheck import Check, Subject, parse_report, warned
 from ansible_collections.alicloud.rds.plugins.module_utils._reading import (
     CREATE,
@@ -49,8 +49,8 @@ _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 class Regions:
     """The clients of one task: of its own region, and of those where the other side of a link may be."""
 
-    def __init__(self, options: Mapping[str, Any], environment: Mapping[str, str]) -> None:
-        self._options, self._environment = options, environment
+    def __init__(self, options: Mapping[str, Any], environment: Mapping[str, str], tell: Tell | None) -> None:
+        self._options, self._environment, self.tell = options, environment, tell
         self.home = connect(options, environment)
         self._clients = {default_region(options, environment): self.home}
 
@@ -91,12 +91,14 @@ def run(
     check_mode: bool,
     diff: bool,
     environment: Mapping[str, str] | None = None,
+    tell: Tell | None = None,
 ) -> dict[str, Any]:
     """Run one operation and return a module result; never raises.
 
     :param operation: one of those below, the operation of a module
     :param parameters: validated options; empty text counts as not given
     :param environment: where credentials, region and endpoint are looked up; the process's by default
+    :param tell: is told what each poll of a wait has seen
     """
     environment = os.environ if environment is None else environment
     options = {name: None if value == "" else value for name, value in parameters.items()}
@@ -104,7 +106,7 @@ def run(
     regions = None
     try:
         _check_options(parameters, options)
-        regions = Regions(options, environment)
+        regions = Regions(options, environment, tell)
         base["endpoint"] = str(regions.home.endpoint)
         keys = regions.home.credentials
         base["credentials"] = {"source": keys.source, "access_key_id": keys.access_key_id}
@@ -125,7 +127,7 @@ def run(
 
 def ensure_link(options: Mapping[str, Any], regions: Regions, check_mode: bool) -> dict[str, Any]:
     """The operation of module replication_link."""
-    links = ReplicationLinks(regions.home, check_mode=check_mode, wait=options["wait"], **_patience(options))
+    links = ReplicationLinks(regions.home, check_mode=check_mode, wait=options["wait"], **_patience(options, regions))
     result = links.ensure(_desired(options))
     fields = _fields(result, options)
     if result.changed:
@@ -180,11 +182,12 @@ def rebuild(options: Mapping[str, Any], regions: Regions, check_mode: bool) -> d
 
 
 def _failover(options: Mapping[str, Any], regions: Regions, check_mode: bool) -> Failover:
-    return Failover(regions, Patience(**_patience(options)), check_mode=check_mode, wait=options["wait"])
+    return Failover(regions, Patience(**_patience(options, regions)), check_mode=check_mode, wait=options["wait"])
 
 
-def _patience(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: options[name] for name in ("wait_timeout", "wait_interval", "settle_timeout")}
+def _patience(options: Mapping[str, Any], regions: Regions) -> dict[str, Any]:
+    names = ("wait_timeout", "wait_interval", "settle_timeout")
+    return {**{name: options[name] for name in names}, "tell": regions.tell}
 
 
 def _done(done: Done) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import TypeVar
 
 from ansible_collections.alicloud.rds.plugins.module_utils._errors import RdsError
@@ -19,6 +20,20 @@ Found = TypeVar("Found")
 Elapsed = Callable[[], float]
 
 
+@dataclass(frozen=True)
+class Progress:
+    """What a wait has just seen: the stage that an instance is in, and more about it if there is more to say."""
+
+    instance_id: str
+    stage: str
+    elapsed: float
+    timeout: float
+    note: str = ""
+
+
+Tell = Callable[[Progress], None]
+
+
 class Patience:
     """The time that an operation has: to wait for a task, and to find out what a write has left."""
 
@@ -27,11 +42,13 @@ class Patience:
         wait_timeout: float = 3600,
         wait_interval: float = 30,
         settle_timeout: float = 30,
+        tell: Tell | None = None,
         sleep: Callable[[float], None] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.wait_timeout, self.settle_timeout = wait_timeout, settle_timeout
         self._wait_interval = wait_interval
+        self._tell = tell
         self._sleep, self._clock = sleep, clock
 
     def polls(self) -> Iterator[Elapsed]:
@@ -67,6 +84,11 @@ class Patience:
                 if not error.retryable:
                     raise
         return None
+
+    def tell(self, instance_id: str, stage: str, elapsed: float, note: str = "") -> None:
+        """Pass on what a poll has seen, to somebody who shows it to a person."""
+        if self._tell:
+            self._tell(Progress(instance_id, stage, elapsed, self.wait_timeout, note))
 
     def stopwatch(self) -> Elapsed:
         """Return a function that tells the seconds from now on."""

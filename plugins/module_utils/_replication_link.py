@@ -14,7 +14,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from ansible_collections.alicloud.rds.plugins.module_utils._errors import RdsError
 from ansible_collections.alicloud.rds.plugins.module_utils._patience import Patience, is_passing
@@ -34,6 +34,7 @@ from ansible_collections.alicloud.rds.plugins.module_utils._reading import (
     Task,
     as_integer,
     as_text,
+    behind,
     comparable,
     describe,
     link_as_result,
@@ -320,8 +321,7 @@ class ReplicationLinks:
                 return found
             if self._dry_run and (same := self._running_dry_run(desired)):
                 return {"TaskId": same.task_id, "TaskName": same.task_name, "RequestId": self._client.last_request_id}
-        assert refusal
-        raise refusal
+        raise cast(RdsError, refusal)
 
     def _running_dry_run(self, desired: Desired) -> Task | None:
         """Return a dry run of this very link that is under way: another run's, or ours, its reply lost."""
@@ -386,6 +386,7 @@ class ReplicationLinks:
                     raise
             if task is not None:
                 _note_stage(result.timeline, task, elapsed())
+                self._patience.tell(desired.dr_instance_id, task.stage or "accepted", elapsed(), behind(task))
                 if task.status == "failure":
                     raise self._task_failed(desired, task, result, "TaskFailed")
                 if task.status == "success" if task_type == DRY_RUN else task.is_streaming:

@@ -9,11 +9,9 @@ DescribeDBInstanceAttribute, and DescribeCloudMigrationResult for what Replicati
 
 from __future__ import annotations
 
-import json
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from ansible_collections.alicloud.rds.plugins.module_utils._reading import (
     CREATE,
@@ -29,9 +27,6 @@ from ansible_collections.alicloud.rds.plugins.module_utils._reading import (
     read_tasks,
 )
 
-_LSN = re.compile(r"([0-9A-Fa-f]{1,8})/([0-9A-Fa-f]{1,8})")
-_SECONDS = re.compile(r"\d{1,12}(\.\d{1,9})?", re.ASCII)
-
 _STATES = {
     "streaming": "data streams",
     "creating": "the link is being made",
@@ -40,7 +35,11 @@ _STATES = {
     "none": "no link is told",
 }
 
-Regions = Callable[[str | None], Caller]  # None: the region that the task names
+
+class Regions(Protocol):
+    """How to call the service in a region; None is the region that the task names."""
+
+    def __call__(self, region_id: str | None) -> Caller: ...
 
 
 @dataclass(frozen=True)
@@ -86,14 +85,6 @@ class Topology:
             return f"Now: {self.primary} is a primary without a DR instance."
         primary = self.primary or (describe(self.source) if self.source else "an unknown source")
         return f"Now: {primary} is primary; {self.dr_instance} is its DR instance; {_STATES[self.state]}."
-
-
-@dataclass(frozen=True)
-class Lag:
-    """How far the DR instance is behind; None where the service does not tell."""
-
-    bytes: int | None = None
-    seconds: float | None = None
 
 
 def as_side(instance_id: str, instance: Mapping[str, Any], region_id: str | None = None) -> Side:
@@ -172,22 +163,3 @@ def what_it_says(instance_id: str, instance: Mapping[str, Any]) -> str:
     if targets:
         return f"{instance_id} says that it is the primary of {', '.join(name for name, _region in targets)}."
     return f"{instance_id} says nothing of a link."
-
-
-def lag_of(task: Task | None) -> Lag:
-    """Return the lag in ReplicationInfo, if the service puts JSON there; the page calls the field reserved.
-
-    Bytes: LatestEndLsn minus ReplayLsn. Seconds: ReplayLag, whose unit no page gives; were it bytes, more would be
-    read than there is, and a limit would refuse too early.
-    """
-    try:
-        told = json.loads(task.replication_info or "") if task else None
-    except (ValueError, RecursionError):
-        told = None
-    if not isinstance(told, dict):
-        return Lag()
-    ends = [_LSN.fullmatch(str(told.get(name))) for name in ("LatestEndLsn", "ReplayLsn")]
-    newest, replayed = ((int(end[1], 16) << 32) + int(end[2], 16) if end else None for end in ends)
-    behind = max(0, newest - replayed) if newest is not None and replayed is not None else None
-    seconds = _SECONDS.fullmatch(str(told.get("ReplayLag")))
-    return Lag(behind, float(seconds[0]) if seconds else None)

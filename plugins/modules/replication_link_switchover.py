@@ -112,14 +112,14 @@ topology:
   returned: always, null if the instances could not be read
   type: dict
   contains:
-    before: &topology
+    before:
       description: The roles as the instances told them first.
       type: dict
-      contains:
-        primary: &side
+      contains: &topology
+        primary:
           description: The primary; null if the source is no RDS instance. What was not asked is null.
           type: dict
-          contains:
+          contains: &side
             instance_id: {description: Id., type: str}
             region_id: {description: Region., type: str}
             status: {description: Status., type: str, sample: Running}
@@ -128,15 +128,17 @@ topology:
             connection_string: {description: Endpoint for database clients., type: str}
             port: {description: Port for database clients., type: str}
         dr_instance:
-          <<: *side
           description: The DR instance; null if there is no link (any more).
+          type: dict
+          contains: *side
         link_state:
           description:
             - V(streaming), V(creating), V(disconnect), V(none), or V(unknown) where the task log does not tell.
           type: str
     after:
-      <<: *topology
-      description: The roles as both instances told them last.
+      description: The roles as the instances told them last.
+      type: dict
+      contains: *topology
 checks:
   description: The guards, each with a stable id. Empty if there was nothing to do.
   returned: always

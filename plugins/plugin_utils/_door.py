@@ -21,6 +21,7 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.alicloud.rds.plugins.module_utils import _client
 from ansible_collections.alicloud.rds.plugins.module_utils._operation import Operation, run
+from ansible_collections.alicloud.rds.plugins.plugin_utils._progress import Reporter
 
 _HIDDEN = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"  # as AnsibleModule shows it
 
@@ -56,6 +57,7 @@ class OperationDoor(ActionBase):
                 check_mode=bool(self._task.check_mode),
                 diff=bool(self._task.diff),
                 environment={**os.environ, **{name: str(value) for name, value in environment.items()}},
+                tell=Reporter(self._display),
             )
         secret = {name for name, option in spec.items() if option.get("no_log") and options.get(name)}
         told["invocation"] = {"module_args": {**options, **dict.fromkeys(secret, _HIDDEN)}}

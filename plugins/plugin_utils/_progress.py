@@ -1,0 +1,49 @@
+# Copyright: (c) 2026, alicloud.rds contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Shows a person where a wait is: a line when the stage changes, and on a terminal one from time to time.
+
+Short waits are not told of at all. With -v every poll is shown.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from ansible.utils.display import Display
+
+from ansible_collections.alicloud.rds.plugins.module_utils._patience import Progress
+
+QUIET = 5.0  # seconds of a wait that nobody has to hear of
+PAUSE = 30.0  # seconds between two lines about the same stage; longer ones as the wait goes on
+
+# Workers have no terminal of their own; this file is first imported by the process that started them. ansible-runner
+# gives its playbook a terminal that nobody looks at, and this variable.
+_TERMINAL = sys.stdout.isatty() and "AWX_ISOLATED_DATA_DIR" not in os.environ
+
+
+class Reporter:
+    """Takes each `Progress` of one task."""
+
+    def __init__(self, display: Display, on_terminal: bool = _TERMINAL) -> None:
+        self._display, self._on_terminal = display, on_terminal
+        self._stage: str | None = None
+        self._told_at = 0.0
+
+    def __call__(self, progress: Progress) -> None:
+        line = f"{progress.instance_id}: {progress.stage}, {_spoken(progress.elapsed)}"
+        line += f" of at most {_spoken(progress.timeout)}" + (f", {progress.note}" if progress.note else "")
+        is_new = progress.stage != self._stage
+        is_due = self._on_terminal and progress.elapsed - self._told_at >= max(PAUSE, self._told_at / 10)
+        if progress.elapsed >= QUIET and (is_new or is_due):
+            self._stage, self._told_at = progress.stage, progress.elapsed
+            self._display.display(line)
+        else:
+            self._display.v(line)
+
+
+def _spoken(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
