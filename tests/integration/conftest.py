@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import json
 import os
@@ -24,6 +25,9 @@ PASSWORD = "Sync'n\"roll & 100% +=/é"
 # The same interpreter by another name: whoever names it wants it used, so the task goes through the module.
 ANOTHER_PYTHON = str(Path(sys.executable).with_name(f"python{sys.version_info[0]}.{sys.version_info[1]}"))
 _numbers = itertools.count(1)
+# A task that shows a variable to the test. It needs no module, unlike one that writes a file, which takes as long as
+# the rest of a run. Encoded, what it shows cannot be taken for something that the run has said by itself.
+SHOW = "- ansible.builtin.debug: {msg: 'RESULT {{ @VARIABLE@ | to_json | b64encode }} END'}"
 
 
 def account(**changes: Any) -> dict[str, Any]:
@@ -75,13 +79,26 @@ class Played:
     returncode: int
     output: str
     files: Path
-    results: dict[str, Any] = field(default_factory=dict)
+    results: Any = field(init=False)  # what a SHOW task has shown, or the play has written to `result_file`
+
+    def __post_init__(self) -> None:
+        file = self.files / "result.json"
+        self.results = json.loads(file.read_text()) if file.exists() else shown(self.output)
 
     def changed(self) -> int:
         """The number of changes in the recap."""
         found = re.search(r"changed=(\d+)", self.output)
         assert found, self.output
         return int(found[1])
+
+
+def show(variable: str) -> str:
+    return SHOW.replace("@VARIABLE@", variable)
+
+
+def shown(output: str) -> Any:
+    found = re.findall(r"RESULT ([\w+/=]+) END", output)
+    return json.loads(base64.b64decode(found[-1])) if found else {}
 
 
 @pytest.fixture
@@ -119,9 +136,7 @@ def play(tmp_path: Path) -> Callable[..., Played]:
         done = subprocess.run(
             command, cwd=files, env=environment, capture_output=True, text=True, timeout=120, check=False
         )
-        result_file = files / "result.json"
-        results = json.loads(result_file.read_text()) if result_file.exists() else {}
-        return Played(done.returncode, done.stdout + done.stderr, files, results)
+        return Played(done.returncode, done.stdout + done.stderr, files)
 
     return run
 
@@ -134,7 +149,7 @@ def playbook_environment(rds: Emulator, home: Path) -> dict[str, str]:
         "ANSIBLE_HOME": str(home / ".ansible"),
         "ANSIBLE_ASYNC_DIR": str(home / ".ansible_async"),
         "ANSIBLE_REMOTE_TMP": str(home / ".ansible" / "tmp"),
-        "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".build" / "link"),
+        "ANSIBLE_COLLECTIONS_PATH": f"{ROOT}/.build/link:{ROOT}/.build/collections",
         "ANSIBLE_LOCALHOST_WARNING": "False",
         "ANSIBLE_INVENTORY_UNPARSED_WARNING": "False",
         "ANSIBLE_NOCOLOR": "True",
@@ -150,4 +165,4 @@ def eventually(look: Callable[[], Any], limit: float = 30) -> Any:
         found = look()
         if found or time.monotonic() > deadline:
             return found
-        time.sleep(0.02)
+        time.sleep(0.05)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import ANOTHER_PYTHON, PASSWORD, make_pair
+from .conftest import ANOTHER_PYTHON, PASSWORD, make_pair, show
 
 TASK = """
 - hosts: localhost
@@ -27,8 +27,6 @@ TASK = """
         settle_timeout: 1
       register: made
 @KEYWORDS@
-    - ansible.builtin.copy: {content: "{{ made | to_json }}", dest: "{{ result_file }}"}
-      check_mode: false
 """
 REMOTE = """
 - hosts: localhost
@@ -44,7 +42,19 @@ def pair(rds_emulator):
 
 
 def with_keywords(*lines: str) -> str:
+    return keywords_only(*lines) + f"    {show('made')}\n"
+
+
+def keywords_only(*lines: str) -> str:
     return TASK.replace("@KEYWORDS@", "\n".join(f"      {line}" for line in lines))
+
+
+def one_play(*texts: str) -> str:
+    """The tasks of several plays, each registered under a number of its own, and all results shown as a list."""
+    head, start, _unused = TASK.partition("    - name:")
+    tasks = [text.partition(start)[2].replace("register: made", f"register: made{n}") for n, text in enumerate(texts)]
+    results = ", ".join(f"made{n}" for n in range(len(texts)))
+    return head + "".join(start + task for task in tasks) + f"    {show(f'[{results}]')}\n"
 
 
 def went_through_module(output: str) -> bool:
@@ -79,13 +89,16 @@ def test_what_must_run_elsewhere_goes_through_the_module(pair, play, keywords):
 
 
 def test_keywords_of_a_task(pair, play):
-    preview = play(pair.rds, with_keywords("check_mode: true", "diff: true"), pair.variables)
-    assert preview.results["outcome"] == "previewed"
-    assert preview.results["diff"]["before"] == {}
-    assert pair.creates() == []
-    hidden = play(pair.rds, with_keywords("no_log: true"), pair.variables, "-vvv")
-    assert hidden.returncode == 0, hidden.output
-    assert "censored" in hidden.output and pair.dr not in hidden.output.partition("The task")[2].partition("TASK")[0]
+    tasks = keywords_only("check_mode: true", "diff: true"), keywords_only("no_log: true")
+    run = play(pair.rds, one_play(*tasks), pair.variables, "-vvv")
+    assert run.returncode == 0, run.output
+    preview, hidden = run.results
+    assert preview["outcome"] == "previewed"
+    assert preview["diff"]["before"] == {}
+    assert hidden["outcome"] == "created", "the preview has created nothing"
+    assert len(pair.creates()) == 1
+    said = run.output.split("TASK [The task]")[2].partition("TASK")[0]
+    assert "censored" in said and pair.dr not in said
     quiet = play(pair.rds, with_keywords("diff: false"), pair.variables, "--diff")
     assert quiet.results["changed"] is False
 
@@ -121,22 +134,21 @@ def test_delegation_to_a_host_and_loops(pair, play):
     assert [result["outcome"] for result in run.results["results"]] == ["created", "created"]
 
 
-@pytest.mark.parametrize(
-    ("option", "words"),
-    [
-        ("port: 5432", "Unsupported parameters for (alicloud.rds.replication_link) module: port."),
-        ("wait_interval: soon", "and we were unable to convert to float"),
-        ("source_category: aliyunRDS", "all of the following are missing: source_instance_name"),
-    ],
-)
-def test_wrong_options_are_told_alike_by_both_doors(pair, play, option, words):
-    messages = []
-    for keywords in (["ignore_errors: true"], ["ignore_errors: true", "async: 30", "poll: 1"]):
-        text = with_keywords(*keywords).replace("settle_timeout: 1", option)
-        run = play(pair.rds, text, pair.variables)
-        assert words in run.results["msg"]
-        messages.append(run.results["msg"])
-    assert messages[0] == messages[1]
+WRONG = {
+    "port: 5432": "Unsupported parameters for (alicloud.rds.replication_link) module: port.",
+    "wait_interval: soon": "and we were unable to convert to float",
+    "source_category: aliyunRDS": "all of the following are missing: source_instance_name",
+}
+
+
+def test_wrong_options_are_told_alike_by_both_doors(pair, play):
+    doors = ["ignore_errors: true"], ["ignore_errors: true", "async: 30", "poll: 1"]
+    tasks = [keywords_only(*door).replace("settle_timeout: 1", option) for option in WRONG for door in doors]
+    run = play(pair.rds, one_play(*tasks), pair.variables)
+    messages = [result["msg"] for result in run.results]
+    for words, here, there in zip(WRONG.values(), messages[::2], messages[1::2], strict=True):
+        assert words in here
+        assert here == there
     assert pair.journal() == []
 
 

@@ -7,9 +7,8 @@ import subprocess
 import sys
 
 import pg8000.dbapi
-import pytest
 
-from .conftest import PASSWORD, ROOT, account, eventually, make_pair
+from .conftest import PASSWORD, ROOT, account, eventually, make_pair, show
 
 PLAYBOOK = "alicloud.rds.replication_link"
 READS = ["DescribeDBInstanceAttribute", "DescribeReplicationLinkLogs"]
@@ -69,39 +68,50 @@ def make_unreachable(rds):
     return make_pair(rds, behaviour="refused", accounts=[], sql=[]), {}
 
 
-@pytest.mark.parametrize(
-    ("make", "check", "remedy"),
-    [
-        (break_password, "database_connectable", "ALTER ROLE dr_sync PASSWORD"),
-        (break_privilege, "account_replication_privilege", "ALTER ROLE dr_sync REPLICATION;"),
-        (break_version, "major_version_consistent", "same PostgreSQL major version"),
-        (use_up_walsenders, "replication", "max_wal_senders"),
-        (make_unreachable, "port_connectable", "listen_addresses"),
-    ],
-)
-def test_a_preview_of_a_broken_source_names_check_and_remedy(rds_emulator_postgres, play, make, check, remedy):
-    pair, options = make(rds_emulator_postgres)
-    playbook = f"""
+BROKEN = [
+    (break_password, "database_connectable", "ALTER ROLE dr_sync PASSWORD"),
+    (break_privilege, "account_replication_privilege", "ALTER ROLE dr_sync REPLICATION;"),
+    (break_version, "major_version_consistent", "same PostgreSQL major version"),
+    (use_up_walsenders, "replication", "max_wal_senders"),
+    (make_unreachable, "port_connectable", "listen_addresses"),
+]
+
+
+def test_a_preview_of_broken_sources_names_check_and_remedy_of_each(rds_emulator_postgres, play):
+    made = [make(rds_emulator_postgres) for make, _check, _remedy in BROKEN]
+    links = [
+        {
+            "dr_instance_id": pair.dr,
+            "source_port": pair.port,
+            "replicator_password": options.get("dr_link_replicator_password", PASSWORD),
+        }
+        for pair, options in made
+    ]
+    playbook = """
 - hosts: localhost
   gather_facts: false
   tasks:
     - block:
-        - ansible.builtin.include_role: {{name: alicloud.rds.dr_link}}
+        - ansible.builtin.include_role: {name: alicloud.rds.dr_link}
       always:
-        - ansible.builtin.copy:
-            content: "{{{{ dr_link_results['{pair.dr}'] | to_json }}}}"
-            dest: "{{{{ result_file }}}}"
-          check_mode: false
-"""
-    run = play(pair.rds, playbook, {**pair.variables, **options}, "--check")
+        @SHOW@
+""".replace("@SHOW@", show("dr_link_results"))
+    variables = {
+        "dr_link_source_address": "127.0.0.1",
+        "dr_link_replicator_account": "dr_sync",
+        "dr_link_links": links,
+    }
+    run = play(rds_emulator_postgres, playbook, variables, "--check")
     assert run.returncode == 2, run.output
-    assert run.results["error"]["code"] == "PrecheckFailed"
-    failed = [entry for entry in run.results["checks"] if entry["result"] == "error"]
-    assert [entry["id"] for entry in failed] == [check]
-    assert remedy in failed[0]["remedy"]
-    assert remedy in run.output
+    for (pair, _options), (_make, check, remedy) in zip(made, BROKEN, strict=True):
+        result = run.results[pair.dr]
+        assert result["error"]["code"] == "PrecheckFailed"
+        failed = [entry for entry in result["checks"] if entry["result"] == "error"]
+        assert [entry["id"] for entry in failed] == [check]
+        assert remedy in failed[0]["remedy"]
+        assert remedy in run.output
+        assert pair.creates() == []
     assert PASSWORD not in run.output and "not-the-password" not in run.output
-    assert pair.creates() == []
 
 
 def test_the_remedy_of_a_missing_privilege_fixes_it(rds_emulator_postgres, play):

@@ -7,7 +7,7 @@ import json
 
 import ansible_runner
 
-from .conftest import PASSWORD, account, make_pair, playbook_environment
+from .conftest import PASSWORD, account, make_pair, playbook_environment, show
 
 PLAYBOOK = "alicloud.rds.replication_link"
 
@@ -53,8 +53,8 @@ def test_an_approved_plan_is_applied_as_it_is(pair, play):
   gather_facts: false
   tasks:
     - ansible.builtin.include_role: {name: alicloud.rds.dr_link, tasks_from: preflight}
-    - ansible.builtin.copy: {content: "{{ dr_link_results | to_json }}", dest: "{{ result_file }}"}
-"""
+    @SHOW@
+""".replace("@SHOW@", show("dr_link_results"))
     plan = play(pair.rds, text, pair.variables).results[pair.dr]["plan"]["task_id"]
     run = play(pair.rds, PLAYBOOK, {**pair.variables, "dr_link_dry_run_task_id": plan})
     assert run.returncode == 0, run.output
@@ -95,8 +95,8 @@ def test_module_defaults_reach_both_modules(pair, play):
     - alicloud.rds.replication_link_info:
         dr_instance_id: "{{ dr_link_dr_instance_id }}"
       register: seen
-    - ansible.builtin.copy: {content: "{{ {'made': made, 'seen': seen} | to_json }}", dest: "{{ result_file }}"}
-"""
+    @SHOW@
+""".replace("@SHOW@", show("dict(made=made, seen=seen)"))
     environment = pair.rds.environment
     given = {
         "endpoint": environment["ALIBABA_CLOUD_RDS_ENDPOINT"],
