@@ -57,7 +57,7 @@ class OperationDoor(ActionBase):
                 check_mode=bool(self._task.check_mode),
                 diff=bool(self._task.diff),
                 environment={**os.environ, **{name: str(value) for name, value in environment.items()}},
-                tell=Reporter(self._display),
+                tell=None if self._task.no_log else Reporter(self._display),
             )
         secret = {name for name, option in spec.items() if option.get("no_log") and options.get(name)}
         told["invocation"] = {"module_args": {**options, **dict.fromkeys(secret, _HIDDEN)}}
