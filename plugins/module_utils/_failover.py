@@ -163,6 +163,8 @@ class Failover:
         joined = self._joined(verb, topology)
         if joined is not None and joined.state == "after":
             return Done(False, "adopted", topology, joined.topology)
+        if joined is not None and joined.state == "between":
+            raise _disagree(joined.story, joined.topology)
         topology = joined.topology if joined else topology
         target, source, lag = topology.dr_instance or target, topology.primary or source, lag_of(topology.task)
         checks = [
@@ -212,9 +214,7 @@ class Failover:
             wanted_side = cast(Side, topology.primary)
             word, now, said = look_both(self._regions, wanted_side, Side(name, targets.get(name)))
         if word == "unclear":
-            raise RdsError(
-                "RolesDisagree", f"The two sides do not agree. {said} Nothing was sent.", context=_context(now)
-            )
+            raise _disagree(said, now)
         return now
 
     # -- promotion -----------------------------------------------------------------------------------------------------
@@ -284,11 +284,7 @@ class Failover:
         :param confirmed: whether a link that the log does not call broken, nor streaming, is rebuilt as well
         """
         topology, _instance = look_from_dr(self._regions, dr_instance_id, with_primary=False)
-        if topology.dr_instance is None:
-            raise RdsError(
-                "NotLinked", f"{dr_instance_id} has no link. {topology} Nothing was sent.", context=_context(topology)
-            )
-        was_busy = topology.dr_instance.is_busy
+        was_busy = _target(dr_instance_id, topology).is_busy
 
         def look() -> Seen:
             nonlocal was_busy
@@ -313,7 +309,7 @@ class Failover:
         if joined is not None and joined.state == "after":
             return Done(False, "adopted", topology, joined.topology)
         topology = joined.topology if joined else topology
-        target = cast(Side, topology.dr_instance)
+        target = _target(dr_instance_id, topology)
         checks = [
             *_side_checks("dr_instance", target),
             _check(
@@ -527,6 +523,18 @@ def _lag_check(check_id: str, lag: float | None, most: float | None, unit: str, 
 
 def _id(side: Side | None) -> str | None:
     return side.instance_id if side else None
+
+
+def _target(name: str, topology: Topology) -> Side:
+    """Return the DR instance of a link that has to be there."""
+    if topology.dr_instance is None:
+        raise RdsError("NotLinked", f"{name} has no link. {topology} Nothing was sent.", context=_context(topology))
+    return topology.dr_instance
+
+
+def _disagree(said: str, topology: Topology) -> RdsError:
+    text = f"The two sides do not agree. {said} Nothing was sent."
+    return RdsError("RolesDisagree", text, context=_context(topology))
 
 
 def _subject(topology: Topology) -> str:
