@@ -39,6 +39,8 @@ from .credential_services import (
     listening,
 )
 
+pytestmark = pytest.mark.thorough
+
 BASE = {"access_key_id": "LTAIbase", "access_key_secret": "base+Secret/of=Base"}
 FIRST = {"access_key_id": "STS.first", "access_key_secret": "first+Secret/1", "security_token": "CAISfirst+token/1="}
 SECOND = {
@@ -577,7 +579,6 @@ def test_nobody_answers(services, config):
     assert "not an http or https URL" in failure({}, ALIBABA_CLOUD_CREDENTIALS_URI="CAISsecret").message
 
 
-@pytest.mark.thorough
 def test_no_metadata_service_is_found_out_in_seconds(services):
     """TCP answers, HTTP does not; a packet that gets no answer at all takes as long."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
