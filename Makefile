@@ -12,7 +12,7 @@ PYTEST := $(RUN) python -m pytest
 # The steps of `make test`: each is a target below. Two run at a time: the longest, and beside it the others in turn.
 STEPS := integration ruff mypy yamllint unit sanity thorough model ansible-lint docs-lint conformance package
 
-.PHONY: help setup demo test lint bench clean $(STEPS)
+.PHONY: help setup demo demo-drill test lint bench docs changelog release-check clean $(STEPS)
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -24,6 +24,9 @@ setup: ## make .venv and .build (does nothing when they are up to date)
 demo: setup ## show the collection at work against the local emulator
 	@$(RUN) python -m tests.demo.run
 
+demo-drill: setup ## rehearse a failover, there and back, against the local emulator
+	@$(RUN) python -m tests.demo.drill
+
 test: setup ## everything that CI runs: all tests and all conventions
 	@.venv/bin/python tests/tools/steps.py $(STEPS)
 
@@ -33,7 +36,7 @@ unit: setup ## unit tests, the quick ones: the inner loop
 thorough: setup ## fault matrix and hostile answers, at length
 	@$(PYTEST) -n 2 -m thorough tests/unit
 
-model: setup ## a thousand random histories; MODEL_EXAMPLES=20000 make model runs more
+model: setup ## five hundred random histories; MODEL_EXAMPLES=20000 make model runs more
 	@$(PYTEST) -n 2 tests/model
 
 conformance: setup ## the official SDK against the emulator and our signatures
@@ -69,6 +72,16 @@ sanity: setup ## ansible-test sanity
 
 package: setup ## build the collection, install it, pass it through galaxy-importer
 	@$(RUN) tests/tools/package.sh
+
+docs: setup ## the documentation as a site in .build/docs/html
+	@$(RUN) tests/tools/docs.sh
+
+changelog: setup ## turn the fragments into the changelog of galaxy.yml's version
+	@$(RUN) antsibull-changelog release
+
+release-check: setup ## all that a release has to hold; STRICT=1 also wants a clean tree and the tag
+	@$(RUN) tests/tools/package.sh --release
+	@$(RUN) python -m tests.tools.release_check $(if $(STRICT),--strict)
 
 clean: ## remove all that make has made
 	@rm -rf .venv .build .ansible .ruff_cache .mypy_cache .pytest_cache .hypothesis

@@ -23,7 +23,8 @@ ROOT = Path(__file__).resolve().parents[2]
 DR, SOURCE = "pgm-dr000000000001", "onprem"
 COLOUR = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 # What a newcomer need not read: headings of the role's inner steps, and lines without news.
-NOISE = re.compile(r"^(?:TASK|included:|skipping:|ok: \[\S+\]$|@@ )")
+NOISE = re.compile(r"^(?:included:|skipping:|ok: \[\S+\](?: => \(item=(?:standby|primary|json|md)\))?$|@@ )")
+TASK = re.compile(r"^TASK \[(?:\S+ : )?(.*?)\]")
 
 
 def main() -> None:
@@ -82,7 +83,7 @@ def playbook_environment(emulator: Emulator, scratch: str) -> dict[str, str]:
     return {
         **clean,
         **emulator.environment,
-        "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".build/link"),
+        "ANSIBLE_COLLECTIONS_PATH": f"{ROOT}/.build/link:{ROOT}/.build/collections",
         "ANSIBLE_HOME": scratch,
         "ANSIBLE_LOCALHOST_WARNING": "False",
         "ANSIBLE_INVENTORY_UNPARSED_WARNING": "False",
@@ -92,9 +93,11 @@ def playbook_environment(emulator: Emulator, scratch: str) -> dict[str, str]:
     }
 
 
-def playbook(environment: dict[str, str], links: Path, *options: str) -> str:
-    """Run the collection's playbook as a user would, show what matters of its output, and return all of it."""
-    command = ["ansible-playbook", "alicloud.rds.replication_link", "-e", "@links.yml", *options]
+def playbook(
+    environment: dict[str, str], links: Path, *options: str, name: str = "alicloud.rds.replication_link"
+) -> str:
+    """Run a playbook of the collection as a user would, show what matters of its output, and return all of it."""
+    command = ["ansible-playbook", name, "-e", f"@{links.name}", *options]
     say(f"  $ {' '.join(command)}")
     run = subprocess.run(
         [str(Path(sys.executable).parent / command[0]), *command[1:]],
@@ -105,9 +108,12 @@ def playbook(environment: dict[str, str], links: Path, *options: str) -> str:
         check=False,
     )
     plain = re.sub(r"\x1b\[[0-9;]*m", "", run.stdout)
+    title = ""
     for shown, line in zip(run.stdout.splitlines(), plain.splitlines(), strict=True):
-        if line.strip() and not NOISE.match(line):
-            print(f"    {shown}")
+        if heading := TASK.match(line):
+            title = heading[1]
+        elif line.strip() and not NOISE.match(line):
+            print(f"    {shown}  {title}" if line.startswith("changed: ") else f"    {shown}")
     if run.returncode:
         fail(f"ansible-playbook ended with {run.returncode}:\n{run.stdout}{run.stderr}")
     return plain

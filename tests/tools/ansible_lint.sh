@@ -6,4 +6,4 @@ set -euo pipefail
 
 tests/tools/stage.sh .build/lint/ansible_collections/alicloud/rds
 rm -rf .build/lint/ansible_collections/alicloud/rds/plugins/action
-ANSIBLE_COLLECTIONS_PATH=$PWD/.build/lint ansible-lint --offline --strict
+ANSIBLE_COLLECTIONS_PATH=$PWD/.build/lint:$PWD/.build/collections ansible-lint --offline --strict

@@ -1,18 +1,26 @@
 #!/usr/bin/env bash
-# Build the collection, install it into an empty folder, pass it through galaxy-importer, the gate of Galaxy and
-# Automation Hub. The archive stays in .build/package. Started by `make package` in the root of the collection.
+# Build the collection, install it with its dependencies into an empty folder, pass it through galaxy-importer, the gate
+# of Galaxy and Automation Hub. The archive stays in .build/package. Started by `make package` in the root of the
+# collection; with --release, by `make release-check`, the changelog of a version that is not released yet is rehearsed.
 set -euo pipefail
 
+collections=$PWD/.build/collections/ansible_collections
 work=$PWD/.build/package
 rm -rf "$work"
 mkdir -p "$work/home"
 
 # From a copy: `ansible-galaxy collection build` does not read .gitignore.
 tests/tools/stage.sh "$work/source"
+if [[ ${1:-} == --release ]] && compgen -G 'changelogs/fragments/*' >/dev/null; then
+    (cd "$work/source" && antsibull-changelog release)
+fi
 ansible-galaxy collection build --output-path "$work" "$work/source"
 
+# Galaxy would bring the dependencies. Here those are used that lie ready; that their versions fit is seen all the same.
 export ANSIBLE_COLLECTIONS_PATH=$work/installed
-ansible-galaxy collection install --offline --no-deps -p "$work/installed" "$work"/*.tar.gz
+mkdir -p "$work/installed/ansible_collections/community"
+cp -R "$collections/community/postgresql" "$work/installed/ansible_collections/community/"
+ansible-galaxy collection install --offline -p "$work/installed" "$work"/*.tar.gz
 ansible-galaxy collection verify --offline alicloud.rds
 modules=("$work"/installed/ansible_collections/alicloud/rds/plugins/modules/[!_]*.py)
 names=("${modules[@]##*/}")

@@ -18,7 +18,7 @@ exec env -i "${kept[@]}" \
     HOME="$repo/.build/home" \
     PATH="$repo/.venv/bin:/usr/local/bin:/usr/bin:/bin" \
     LC_ALL=C.UTF-8 \
-    ANSIBLE_COLLECTIONS_PATH="$repo/.build/link" \
+    ANSIBLE_COLLECTIONS_PATH="$repo/.build/link:$repo/.build/collections" \
     ANSIBLE_ASYNC_DIR="$repo/.build/home/.ansible_async" \
     HYPOTHESIS_STORAGE_DIRECTORY="$repo/.build/hypothesis" \
     "$@"

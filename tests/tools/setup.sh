@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Make .venv with the packages of requirements-dev.txt, .build/home with pip's settings and .build/link, through which
-# Ansible and Python find this folder as ansible_collections.alicloud.rds. Everything is made anew when the
-# requirements, the interpreter or the folder's path have changed; otherwise nothing is done.
+# Make .venv with the packages of requirements-dev.txt, .build/home with pip's settings, .build/link, through which
+# Ansible and Python find this folder as ansible_collections.alicloud.rds, and .build/collections with other collections.
+# Everything is made anew when the requirements, the interpreter or the folder's path have changed; otherwise nothing is
+# done.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
@@ -17,8 +18,9 @@ command -v git >/dev/null || die "git is missing: apt-get install git"
 # The interpreter itself, not a shim or an activated venv, which may be the very one that is about to be removed.
 python=$("$python" -c 'import os, sys; print(os.path.realpath(getattr(sys, "_base_executable", sys.executable)))')
 version=$("$python" -c 'import sys; print(sys.version)')
-key=$({ echo "$PWD $python $version"; cat requirements*.txt tests/tools/{setup.sh,pip_home.py}; } | sha256sum)
-if [[ $key == "$(cat .venv/stamp 2>/dev/null)" && -e .build/link/ansible_collections/alicloud/rds/galaxy.yml ]]; then
+key=$({ echo "$PWD $python $version"; cat requirements*.txt tests/tools/{setup.sh,pip_home.py,collections.sh}; } | sha256sum)
+if [[ $key == "$(cat .venv/stamp 2>/dev/null)" && -e .build/link/ansible_collections/alicloud/rds/galaxy.yml &&
+    -e .build/collections/ansible_collections ]]; then
     exit 0
 fi
 
@@ -49,4 +51,5 @@ if ! { pip install uv && uv pip install --python .venv/bin/python -r requirement
     die "$(grep -E '^ERROR' "$log" | tail -n 1); see $log"
 fi
 .venv/bin/python tests/tools/pip_home.py .build/home >>"$log" 2>&1 || die "no pip for ansible-test: $(tail -n 1 "$log")"
+tests/tools/collections.sh >>"$log" 2>&1 || die "no collections from the package ansible: $(tail -n 1 "$log")"
 echo "$key" >.venv/stamp

@@ -1,0 +1,125 @@
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What the tests that operate a link share: a link between two RDS instances, and runs of the role on it.
+
+Each playbook run costs seconds, so a test looks at all that its run tells. All run with -vvv, and none may show the
+password of the operator.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
+from ansible_collections.alicloud.rds.plugins.module_utils import _arguments, _operation
+from tests.rds_emulator.client import Emulator
+
+from .conftest import Played, account, show
+
+SECRET = '0perat\'r "pw" 100% +=/é'
+_numbers = itertools.count(1)
+# What an operator needs and no more: pg_monitor to look, the table, and for the fence one parameter.
+GRANTS = [
+    "CREATE TABLE orders (id bigint PRIMARY KEY, item text NOT NULL)",
+    "INSERT INTO orders VALUES (1, 'anvil')",
+    "CREATE TABLE dr_link_canary (id text PRIMARY KEY, written_at timestamptz NOT NULL DEFAULT clock_timestamp())",
+    "GRANT SELECT, INSERT ON dr_link_canary TO dr_operator",
+    "GRANT ALTER SYSTEM ON PARAMETER default_transaction_read_only TO dr_operator",
+    "GRANT EXECUTE ON FUNCTION pg_reload_conf() TO dr_operator",
+    "GRANT pg_signal_backend TO dr_operator",
+]
+OPERATOR = {"name": "dr_operator", "password": SECRET, "attributes": ["LOGIN"], "member_of": ["pg_monitor"]}
+
+
+@dataclass
+class Linked:
+    """A DR instance that streams from an RDS instance in another region."""
+
+    rds: Emulator
+    source: str
+    dr: str
+    run: Callable[..., Played]
+
+    @property
+    def variables(self) -> dict[str, Any]:
+        return {
+            "dr_link_dr_instance_id": self.dr,
+            "dr_link_source_category": "aliyunRDS",
+            "dr_link_source_instance_name": self.source,
+            "dr_link_source_instance_region_id": "cn-hangzhou",
+            "dr_link_postgres": {"login_user": "dr_operator", "login_password": SECRET},
+            "dr_link_wait_interval": 0.2,
+        }
+
+    def play(self, entry: str, *options: str, fails: bool = False, **variables: Any) -> Played:
+        """Run an entry point; its facts are in `results`."""
+        text = f"""
+- hosts: localhost
+  gather_facts: false
+  vars:
+    ansible_python_interpreter: "{{{{ ansible_playbook_python }}}}"
+    told: "{{{{ {{'seen': dr_link_verification | default({{}}), 'done': dr_link_operation | default({{}})}} }}}}"
+  tasks:
+    - block:
+        - ansible.builtin.include_role: {{name: alicloud.rds.dr_link, tasks_from: {entry}}}
+      always:
+        {show("told")}
+"""
+        done = self.run(self.rds, text, {**self.variables, **variables}, "-vvv", "--diff", *options)
+        for spelling in (SECRET, json.dumps(SECRET)[1:-1], quote(SECRET, safe=""), repr(SECRET)[1:-1]):
+            assert spelling not in done.output, "the operator's password is shown"
+        assert (done.returncode != 0) == fails, done.output
+        return done
+
+    def sent(self, action: str) -> list[dict[str, Any]]:
+        mine = (self.source, self.dr)
+        return [entry for entry in self.rds.journal(action) if entry["params"].get("DBInstanceId") in mine]
+
+    def value(self, cluster: str, expression: str) -> Any:
+        return self.rds.sql(cluster, f"SELECT {expression} AS value")[0]["value"]
+
+    def write(self, cluster: str, number: int) -> None:
+        self.rds.sql(cluster, f"INSERT INTO orders VALUES ({number}, 'late')")
+
+    def orders(self, cluster: str) -> int:
+        return int(self.value(cluster, "(SELECT count(*) FROM orders)"))
+
+
+@pytest.fixture
+def linked(rds_emulator_postgres: Emulator, play: Callable[..., Played]) -> Linked:
+    rds, number = rds_emulator_postgres, next(_numbers)
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+    accounts = [account(), OPERATOR]
+    source = rds.add_instance(
+        id=f"pgm-op-{worker}-src{number}", region_id="cn-hangzhou", accounts=accounts, sql=GRANTS
+    )["id"]
+    dr = rds.add_instance(id=f"pgm-op-{worker}-dr{number}")["id"]
+    given = {
+        "dr_instance_id": dr,
+        "source_category": "aliyunRDS",
+        "source_instance_name": source,
+        "source_instance_region_id": "cn-hangzhou",
+        "replicator_account": "dr_sync",
+        "replicator_password": account()["password"],
+        "wait_interval": 0.1,
+    }
+    rules = dict(_arguments.REPLICATION_LINK)
+    options = ArgumentSpecValidator(rules["argument_spec"]).validate(given).validated_parameters
+    made = _operation.run(_operation.ensure_link, options, check_mode=False, diff=False, environment=rds.environment)
+    assert made["link"]["state"] == "streaming", made
+    return Linked(rds, source, dr, play)
+
+
+def results(run: Played) -> dict[str, str]:
+    return {check["id"]: check["result"] for check in run.results["seen"]["checks"]}
+
+
+def errors(run: Played) -> set[str]:
+    return {name for name, result in results(run).items() if result == "error"}
