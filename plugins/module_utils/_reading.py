@@ -322,6 +322,7 @@ def link_as_result(dr_instance_id: str, source: Source, task: Task | None) -> di
         "source_instance_region_id": source.region_id,
         "source_instance_name": source.instance_name,
         "replicator_account": source.account,
+        "lag": asdict(lag_of(task)),
     }
 
 

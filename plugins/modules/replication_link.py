@@ -260,6 +260,12 @@ link:
     source_instance_region_id: {description: Region of the source instance., type: str}
     source_instance_name: {description: Id of the source instance., type: str}
     replicator_account: {description: Account of the replication., type: str}
+    lag:
+      description: How far the DR instance is behind, where the service tells it.
+      type: dict
+      contains:
+        bytes: {description: Bytes of WAL., type: int}
+        seconds: {description: Seconds., type: float}
 endpoint:
   description: The endpoint that was called.
   returned: always, null if the options did not lead to one
