@@ -105,6 +105,7 @@ class Client:
         self.endpoint = endpoint
         self.retries: list[str] = []  # why each repetition happened, for the result
         self.last_request_id: str | None = None
+        self.last_headers: dict[str, str] = {}  # of the last reply, names in lower case
         self._credentials = credentials
         self._limits = limits
         self._verify = ca_path or True  # given with each request: set on the session, REQUESTS_CA_BUNDLE would beat it
@@ -147,7 +148,9 @@ class Client:
         keys = self._credentials()
         secrets = [keys.access_key_secret, keys.security_token or ""]
         secrets += [parameters.get(name, "") for name in _SECRET_PARAMETERS]
+        self.last_headers = {}
         status, headers, body = self._exchange(action, parameters, keys)
+        self.last_headers = {name.lower(): value for name, value in headers.items()}
         answer = _decode(body)
         if answer is None or 300 <= status < 400:
             raise RdsError(

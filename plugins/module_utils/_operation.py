@@ -16,7 +16,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
+from ansible.module_utils.ansible_release import __version__ as ansible_version
+
 from ansible_collections.alicloud.rds.plugins.module_utils import _client
+from ansible_collections.alicloud.rds.plugins.module_utils._api_check import check
 from ansible_collections.alicloud.rds.plugins.module_utils._credentials import profile_region, resolve_credentials
 from ansible_collections.alicloud.rds.plugins.module_utils._endpoints import resolve_endpoint
 from ansible_collections.alicloud.rds.plugins.module_utils._errors import RdsError
@@ -42,6 +45,7 @@ from ansible_collections.alicloud.rds.plugins.module_utils._replication_link imp
 )
 
 _REGION_VARIABLES = ("ALIBABA_CLOUD_REGION_ID", "ALIBABA_CLOUD_REGION", "ALICLOUD_REGION", "ALICLOUD_REGION_ID")
+_API_CHECK = ("dry_run", "wait_timeout", "anonymise")
 _ENDPOINT_VARIABLE = "ALIBABA_CLOUD_RDS_ENDPOINT"
 _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
@@ -131,7 +135,7 @@ def ensure_link(options: Mapping[str, Any], regions: Regions, check_mode: bool) 
     result = links.ensure(_desired(options))
     fields = _fields(result, options)
     if result.changed:
-        link = {key: value for key, value in (result.link or {}).items() if key != "state"}
+        link = {key: value for key, value in (result.link or {}).items() if key not in ("state", "lag")}
         fields["_diff"] = {"before_header": "no link", "after_header": "link", "before": {}, "after": link}
     return fields
 
@@ -156,7 +160,7 @@ def read_link(options: Mapping[str, Any], regions: Regions, check_mode: bool) ->
                 **(task_as_result(task) or {}),
                 "checks": _checks(parse_report(task.detail, Subject(task.source.account or "", name))),
             }
-            for task in sorted(tasks, key=lambda task: task.task_id, reverse=True)
+            for task in sorted(tasks, key=Task.age, reverse=True)
         ],
     }
 
@@ -179,6 +183,19 @@ def rebuild(options: Mapping[str, Any], regions: Regions, check_mode: bool) -> d
     """The operation of module replication_link_rebuild."""
     failover = _failover(options, regions, check_mode)
     return _done(failover.rebuild(options["dr_instance_id"], confirmed=options["confirm"] is not None))
+
+
+def check_api(options: Mapping[str, Any], regions: Regions, check_mode: bool) -> dict[str, Any]:
+    """The operation of module api_check: reads, and one dry run if it is asked for, whichever mode it is run in."""
+    category = "aliyunRDS" if options["source_instance_name"] else "other"
+    desired = _desired({**options, "source_category": category, "task_name": None, "dry_run_task_id": None})
+    versions = {"ansible-core": ansible_version, "requests": _client.requests.__version__}
+    known, error = check(regions, desired, versions, **{name: options[name] for name in _API_CHECK})
+    known = {"request_id": regions.home.last_request_id, **known}
+    if error:
+        error.context = known
+        raise error
+    return known
 
 
 def _failover(options: Mapping[str, Any], regions: Regions, check_mode: bool) -> Failover:
@@ -242,6 +259,7 @@ _EMPTY: dict[str, dict[str, Any]] = {
         "timeline": [],
         "link": None,
     },
+    "check_api": {"changed": False, "request_id": None, "findings": [], "report": None},
     "read_link": {"changed": False, "request_id": None, "instance": None, "link": None, "tasks": []},
 }
 

@@ -82,6 +82,10 @@ class Task:
     source: Source = Source(None)
     detail: str = ""
 
+    def age(self) -> tuple[str, int]:
+        """Return what sorts tasks, oldest first. No page says that ids grow, so they only part tasks of one second."""
+        return self.created or "", self.task_id
+
     @property
     def is_streaming(self) -> bool:
         """Whether data flows: streaming by its own word, or ended well and not disconnected."""
@@ -173,7 +177,7 @@ def read_tasks(
             or (total is None and len(rows) < PAGE_SIZE)
         ):
             break
-    return sorted(found.values(), key=lambda task: task.task_id, reverse=True)
+    return sorted(found.values(), key=Task.age, reverse=True)
 
 
 def _read(client: Caller, action: str, parameters: Mapping[str, str]) -> dict[str, Any]:

@@ -224,7 +224,7 @@ class ReplicationLinks:
     def _refuse_spent(self, plan: Task, look: Look, desired: Desired) -> None:
         """A plan is applied once: if the task that did so failed, its report is the answer."""
         newest = look.newest
-        if newest is not None and newest.status == "failure" and newest.task_id > plan.task_id:
+        if newest is not None and newest.status == "failure" and newest.age() > plan.age():
             raise self._task_failed(desired, newest, Result(False, "unchanged", plan=_plan(plan)), "TaskFailed")
 
     def _follow_plan(self, plan: Task, look: Look, desired: Desired) -> Result:
@@ -243,7 +243,7 @@ class ReplicationLinks:
         the ended task, which is returned.
         """
         ended = next((task for task in look.tasks if task.made_link), None)
-        if ended is None or (plan is not None and plan.task_id > ended.task_id):
+        if ended is None or (plan is not None and plan.age() > ended.age()):
             return None
         story = (
             f"{ended.target_instance_id or 'The instance'} had a link (task {ended.task_id} of {ended.created}) "

@@ -49,6 +49,9 @@ QUIRKS: dict[str, tuple[Any, ...]] = {
     "not_found_code": ("InvalidDBInstanceName.NotFound", "InvalidDBInstanceId.NotFound"),  # 404 and 400
     "replication_info": ("none", "json"),  # of the row of a live link: None as in the example, or as in cloud migration
     "dr_instances_told": (True, False),  # DisasterRecoveryInstances and GuardDBInstanceId of a primary
+    "dr_info_told": (True, False),  # DisasterRecoveryInfo of a DR instance
+    "log_items": ("list", "wrapped"),  # Items of the log
+    "task_ids": ("growing", "falling"),
     "switch_row": (True, False),  # whether the log of the new DR instance gets a row for the link after a switch
 }
 STATUSES = (

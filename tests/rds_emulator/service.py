@@ -80,7 +80,7 @@ class Service:
             link = self._link(instance, arguments)
             self._check_plan(instance, arguments)
             self._check_target(instance)
-            number = self._store.next_task_id()
+            number = self._next_task_id()
             kind = "create-dryrun" if dry_run else "create"
             task = Task(number, arguments.get("TaskName") or f"{kind}-{number}", kind, instance.id, link)
             self._store.tasks.append(task)
@@ -130,8 +130,12 @@ class Service:
 
     def _accepted(self, instance_id: str, verb: str) -> Answer:
         """ASSUMED: these tasks have ids, but no rows: the log's TaskType knows no value for them."""
-        number = self._store.next_task_id()
+        number = self._next_task_id()
         return {"DBInstanceId": instance_id, "TaskId": number, "TaskName": f"{verb}-{number}"}
+
+    def _next_task_id(self) -> int:
+        number = self._store.next_task_id()
+        return number if self._quirks["task_ids"] == "growing" else 2_000_000_000 - number
 
     def _link(self, instance: Instance, arguments: Mapping[str, str]) -> Link:
         """Read the source that a create names."""
@@ -223,7 +227,8 @@ class Service:
             ]
             link = instance.link
         shown = [self._row(task, link) for task in rows[(page - 1) * size : page * size]]
-        return {"DBInstanceId": instance_id, "TotalSize": len(rows), "Items": shown}
+        items = {"Tasks": shown} if self._quirks["log_items"] == "wrapped" else shown
+        return {"DBInstanceId": instance_id, "TotalSize": len(rows), "Items": items}
 
     def _row(self, task: Task, link: Link | None) -> Answer:
         state, status = "", task.status
@@ -287,7 +292,8 @@ class Service:
                 "sourceInstanceName": link.source_instance,
                 "sourceInstanceRegionId": link.source_region,
             }
-            item["DisasterRecoveryInfo"] = json.dumps(info, ensure_ascii=False)
+            if self._quirks["dr_info_told"]:
+                item["DisasterRecoveryInfo"] = json.dumps(info, ensure_ascii=False)
             if link.source_instance:
                 item["IncrementSourceDBInstanceId"] = link.source_instance
         replicas = [other for other in view.instances.values() if _source_of(other) == instance.id]

@@ -24,6 +24,8 @@ FLOORS = {
     "_replication_link": 3,
     "_instances": 3,
     "_topology": 3,
+    "_api_check": 4,
+    "_api_findings": 3,
     "_client": 2,
     "_reading": 2,
     "_credentials": 1,

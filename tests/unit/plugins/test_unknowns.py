@@ -1,0 +1,134 @@
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What nobody knows of the real service, answered in every way: api_check says which way it is, the collection copes.
+
+Each quirk of the emulator is such an unknown. A new one needs its row here.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+from ansible_collections.alicloud.rds.plugins.modules import (
+    api_check,
+    replication_link,
+    replication_link_info,
+    replication_link_promotion,
+    replication_link_switchover,
+)
+from tests.rds_emulator.seed import QUIRKS
+
+from .conftest import ACCOUNT, DR, QUICK, RDS_SOURCE, creates
+
+SOURCE = {"source_instance_name": RDS_SOURCE, "source_instance_region_id": "cn-hangzhou"}
+LINK = {"dr_instance_id": DR, "source_category": "aliyunRDS", **SOURCE, **ACCOUNT, **QUICK}
+
+# quirk -> value -> how the answers of api_check begin
+ANSWERS = {
+    "password_echo": {
+        "plain": {"password_in_log": "plain", "password_in_attributes": "plain"},
+        "masked": {"password_in_log": "masked", "password_in_attributes": "masked"},
+    },
+    "detail_credentials": {"plain": {"password_in_detail": "plain"}, "masked": {"password_in_detail": "masked"}},
+    "state_spelling": {word: {"replication_state_spelling": word} for word in ("steaming", "streaming")},
+    "detail_newline": {"real": {"detail_newlines": "real"}, "literal": {"detail_newlines": "backslash-n"}},
+    "task_type_required": {
+        True: {"logs_without_task_type": "refused: RequiredParam.NotFound HTTP 400"},
+        False: {"logs_without_task_type": "accepted"},
+    },
+    "finished_status": {word: {"finished_task_status": word} for word in ("success", "running")},
+    "dr_instance_type": {word: {"dr_instance_type": word} for word in ("Primary", "Guard")},
+    "not_found_code": {
+        "InvalidDBInstanceName.NotFound": {"unknown_instance": "InvalidDBInstanceName.NotFound HTTP 404"},
+        "InvalidDBInstanceId.NotFound": {"unknown_instance": "InvalidDBInstanceId.NotFound HTTP 400"},
+    },
+    "replication_info": {
+        "none": {"replication_info": "no JSON: None"},
+        "json": {"replication_info": "JSON with the keys Conninfo"},
+    },
+    "dr_instances_told": {True: {"dr_instances_told": "told: "}, False: {"dr_instances_told": "missing"}},
+    "dr_info_told": {True: {"dr_info_told": "told, as text"}, False: {"dr_info_told": "missing"}},
+    "log_items": {"list": {"log_items_shape": "a list"}, "wrapped": {"log_items_shape": "an object"}},
+    "task_ids": {"growing": {"task_ids": "grow with time"}, "falling": {"task_ids": "do not grow with time"}},
+    "switch_row": {True: {"verb_task_ids": "not asked: needs a write"}, False: {}},  # only a switchover can tell
+}
+# Where the collection cannot go on, it stops with one of its codes: (apply, apply again, switch over).
+STOPS = {
+    ("dr_info_told", False): (None, "LinkEnded", "RolesDisagree"),
+    ("log_items", "wrapped"): ("ReplyUnreadable",) * 3,
+}
+CASES = [(name, value) for name, values in QUIRKS.items() for value in values]
+
+
+def code_of(result):
+    return (result.get("error") or {}).get("code")
+
+
+@pytest.mark.parametrize(("name", "value"), CASES, ids=[f"{name}={value}" for name, value in CASES])
+def test_every_unknown_is_told_and_coped_with(rds, run_as_action, monkeypatch, name, value):
+    for variable, content in rds.environment.items():
+        monkeypatch.setenv(variable, content)
+    rds.set_quirks(**{name: value})
+    apply_stop, again_stop, switch_stop = STOPS.get((name, value), (None, None, None))
+    results = []
+
+    def run(module, options, check_mode=False):
+        results.append(run_as_action(module, options, check_mode))
+        return results[-1]
+
+    if name == "detail_credentials":  # the text that names them is that of a failed login
+        assert run(replication_link, {**LINK, "replicator_password": "Wr0ng+one"}, True)["failed"]
+    preview = run(replication_link, LINK, True)
+    assert code_of(preview) == apply_stop and (apply_stop or preview["outcome"] == "previewed")
+    if name == "task_ids":
+        time.sleep(1.05)  # the log tells seconds
+    made = run(replication_link, LINK)
+    assert code_of(made) == apply_stop and (apply_stop or made["outcome"] == "created")
+    again = run(replication_link, LINK)
+    assert code_of(again) == again_stop and (again_stop or again["outcome"] == "unchanged")
+    assert not again["changed"] and len(creates(rds)) == (0 if apply_stop else 1)
+    info = run(replication_link_info, {"dr_instance_id": DR})
+    assert code_of(info) == apply_stop
+    assert again_stop or info["link"]["state"] == "streaming"
+    switch = run(replication_link_switchover, {"primary": DR, "expect_primary": RDS_SOURCE, **QUICK}, True)
+    assert code_of(switch) == switch_stop and (switch_stop or switch["outcome"] == "previewed"), switch
+
+    told = run(api_check, {"dr_instance_id": DR, **SOURCE})
+    answers = {item["id"]: item["answer"] for item in told["findings"]}
+    for question, answer in ANSWERS[name][value].items():
+        assert answers[question].startswith(answer), answers
+    assert "not understood" not in answers.values()
+    shown = json.dumps(results)
+    assert not [secret for secret in (ACCOUNT["replicator_password"], "Wr0ng+one") if secret in shown]
+
+
+def test_a_link_that_no_instance_tells_of_is_found_useless_but_safe(rds, run_as_action, monkeypatch):
+    for variable, content in rds.environment.items():
+        monkeypatch.setenv(variable, content)
+    rds.set_quirks(dr_info_told=False, finished_status="running")
+    assert run_as_action(replication_link, LINK)["outcome"] == "created"
+    assert [code_of(run_as_action(replication_link, LINK, mode)) for mode in (False, False)] == ["LinkEnded"] * 2
+    assert run_as_action(replication_link_info, {"dr_instance_id": DR})["link"] is None
+    told = run_as_action(api_check, {"dr_instance_id": DR})
+    (finding,) = (item for item in told["findings"] if item["id"] == "dr_info_told")
+    assert "LinkEnded, every night" in finding["meaning"]
+    assert (
+        "IncrementSourceDBInstanceId" in finding["evidence"]
+    )  # what else tells of roles, for whoever reads the report
+    assert len(creates(rds)) == 1
+
+
+def test_an_old_plan_does_not_undo_a_promotion_though_ids_fall(rds, run_as_action, monkeypatch):
+    for variable, content in rds.environment.items():
+        monkeypatch.setenv(variable, content)
+    rds.set_quirks(task_ids="falling")
+    plan = run_as_action(replication_link, LINK, True)["plan"]["task_id"]
+    time.sleep(1.05)  # the log tells seconds
+    planned = {**LINK, "dry_run_task_id": plan}
+    assert run_as_action(replication_link, planned)["outcome"] == "created"
+    promotion = {"dr_instance_id": DR, "mode": "planned", "measured_lag_bytes": 0, **QUICK}
+    assert run_as_action(replication_link_promotion, promotion)["outcome"] == "promoted"
+    assert code_of(run_as_action(replication_link, planned)) == "LinkEnded"
+    assert len(creates(rds)) == 1
