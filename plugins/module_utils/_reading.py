@@ -33,7 +33,8 @@ class Caller(Protocol):
 
     last_request_id: str | None
 
-    def call(self, action: str, parameters: Mapping[str, str], *, repeatable: bool) -> dict[str, Any]: ...
+    def call(self, action: str, parameters: Mapping[str, str], *, repeatable: bool) -> dict[str, Any]:
+        """Call an operation, as `Client.call` does."""
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,8 @@ _STATES = {
 class Regions(Protocol):
     """How to call the service in a region; None is the region that the task names."""
 
-    def __call__(self, region_id: str | None) -> Caller: ...
+    def __call__(self, region_id: str | None) -> Caller:
+        """Return the client of a region."""
 
 
 @dataclass(frozen=True)

@@ -32,3 +32,25 @@ def test_every_check_with_a_remedy_is_in_the_guide():
     guide = (ROOT / "docs/guide.md").read_text("utf-8")
     for check_id in set(_precheck._REMEDIES) - {"replication"}:  # the emulator's own
         assert f"`{check_id}`" in guide
+
+
+def test_troubleshooting_names_codes_and_checks_that_exist():
+    page = (ROOT / "docs/troubleshooting.md").read_text("utf-8")
+    codes = {
+        code
+        for title in re.findall(r"^\*\*(.*?)\*\*", page, re.MULTILINE)
+        for code in re.findall(r"`(\w[\w.]*)`", title)
+    }
+    assert {code for code in codes if code[0].isupper()} <= _errors.CATALOGUE.keys()
+    for check_id in set(_precheck._REMEDIES) - {"replication"}:
+        assert f"`{check_id}`" in page
+
+
+def test_every_option_of_a_link_has_its_name_of_the_api():
+    """The table for those who come from the CLI, against what the module says of each option."""
+    module = (ROOT / "plugins/modules/replication_link.py").read_text("utf-8")
+    page = (ROOT / "docs/coming_from.md").read_text("utf-8")
+    documented = re.findall(r"^  (\w+):\n    description:\n      - [^\n]*\(C\((\w+)\)\)", module, re.MULTILINE)
+    assert len(documented) == 10
+    for option, parameter in documented:
+        assert f"| `{parameter}` | `{option}` |" in page
