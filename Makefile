@@ -36,7 +36,7 @@ unit: setup ## unit tests, the quick ones: the inner loop
 thorough: setup ## fault matrix and hostile answers, at length
 	@$(PYTEST) -n 2 -m thorough tests/unit
 
-model: setup ## five hundred random histories; MODEL_EXAMPLES=20000 make model runs more
+model: setup ## 250 random histories; MODEL_EXAMPLES=20000 make model runs more
 	@$(PYTEST) -n 2 tests/model
 
 conformance: setup ## the official SDK against the emulator and our signatures

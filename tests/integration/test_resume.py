@@ -332,7 +332,7 @@ def racers(memory: Emulator) -> Iterator[list[subprocess.Popen[str]]]:
 
 @pytest.mark.parametrize("lag", [0, 0.2], ids=["at-once", "answers-lag"])
 def test_two_runs_at_once_make_one_link_in_every_round(memory, racers, lag):
-    rounds = 25
+    rounds = 10
     pairs = []
     for number in range(rounds):
         dr = memory.add_instance(id=f"pgm-race{lag * 10:g}-{number}", memory={"stage_seconds": number % 5 * 0.01})

@@ -6,7 +6,7 @@ happens at the service. What others do may also strike between any two requests 
 pauses run SPEED times faster than real ones. Nothing that is drawn depends on an answer, so a seed gives the same
 histories again:
 
-    make model                                                     500 histories, always the same draws
+    make model                                                     250 histories, always the same draws
     tests/tools/run.sh env MODEL_EXAMPLES=20000 MODEL_SEED=7 python -m pytest -n 2 tests/model
                                                                    more of them, and others (MODEL_STEPS: longer ones)
 
@@ -44,7 +44,7 @@ from ansible_collections.alicloud.rds.plugins.module_utils._errors import RdsErr
 from ansible_collections.alicloud.rds.plugins.module_utils._replication_link import ReplicationLinks
 from tests.rds_emulator.client import Emulator
 
-EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "500"))
+EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "250"))
 STEPS = int(os.environ.get("MODEL_STEPS", "4"))
 SEED = int(os.environ.get("MODEL_SEED", "1"))
 SHRINK = os.environ.get("MODEL_SHRINK") == "1"

@@ -1,0 +1,103 @@
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The jobs and workflows of docs/awx, run with ansible-runner as AWX would, by keys with the RAM policies there."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from urllib.parse import quote
+
+import pytest
+
+from tests.awx.launch import AWX, ROOT
+
+from .conftest import PASSWORD, account, playbook_environment
+from .operating import GRANTS, OPERATOR, SECRET, linked
+
+__all__ = ["linked"]  # a fixture
+# The actions of the emulator; a policy denies what it does not allow.
+ACTIONS = {
+    *("CreateReplicationLink", "DescribeReplicationLinkLogs", "DescribeDBInstanceAttribute", "DescribeDBInstances"),
+    *("SwitchReplicationLink", "DeleteReplicationLink", "RebuildReplicationLink"),
+}
+
+
+@pytest.fixture
+def awx(rds_emulator_postgres, tmp_path):
+    """AWX with keys for each duty; afterwards, nothing that it keeps of a job holds a secret."""
+    rds = rds_emulator_postgres
+    secrets = {
+        "RDS DR replication account": {"account": "dr_sync", "password": PASSWORD},
+        "RDS DR PostgreSQL login": {"username": OPERATOR["name"], "password": SECRET},
+    }
+    for duty in ("auditor", "operator", "promoter"):
+        (statement,) = json.loads((ROOT / f"docs/awx/{duty}.json").read_text())["Statement"]
+        allowed = {action.removeprefix("rds:") for action in statement["Action"]}
+        keys = {"access_key_id": f"LTAI5t{duty}", "access_key_secret": f"the-{duty}'s own key+/="}
+        rds.add_key(**keys, deny=sorted(ACTIONS - allowed))
+        secrets[f"RDS DR {duty}"] = {**keys, "region_id": "cn-shanghai", "endpoint": rds.endpoint}
+    environment = playbook_environment(rds, tmp_path)
+    without = {name: value for name, value in environment.items() if name not in rds.environment}
+    awx = AWX(tmp_path, without, secrets)
+    yield awx
+    hidden = {each[name] for each in secrets.values() for name in ("password", "access_key_secret") if name in each}
+    for job, secret in itertools.product(awx.jobs, hidden):
+        for spelling in (secret, json.dumps(secret)[1:-1], quote(secret, safe=""), repr(secret)[1:-1]):
+            assert spelling not in job.told, f"{job.name} shows a secret"
+
+
+def test_a_link_is_previewed_approved_made_as_planned_and_verified(awx, rds_emulator_postgres):
+    rds, accounts = rds_emulator_postgres, [account(), OPERATOR]
+    source = rds.add_instance(id="pgm-awx-source", region_id="cn-hangzhou", accounts=accounts, sql=GRANTS)["id"]
+    dr = rds.add_instance(id="pgm-awx-dr")["id"]
+    answers = {
+        "dr_link_dr_instance_id": dr,
+        "dr_link_source_category": "aliyunRDS",
+        "dr_link_source_instance_name": source,
+        "dr_link_source_instance_region_id": "cn-hangzhou",
+    }
+    plans = []
+
+    def creates(dry_run):
+        entries = [entry for entry in rds.journal("CreateReplicationLink") if entry["params"]["DBInstanceId"] == dr]
+        return [entry for entry in entries if entry["params"]["DryRun"] == dry_run]
+
+    def approve(_node, artifacts):
+        assert creates("false") == []
+        preview = artifacts["dr_link_preview"]
+        assert preview["link"]["source_instance_name"] == source
+        assert {check["result"] for check in preview["checks"]} == {"success"}
+        plans.append(artifacts["dr_link_dry_run_task_id"])
+        return True
+
+    jobs = list(awx.workflow("RDS DR link", answers, approve))
+    assert [(job.name, job.status) for job in jobs] == [
+        ("RDS DR preview", "successful"),
+        ("RDS DR apply", "successful"),
+        ("RDS DR verify", "successful"),
+    ], jobs[-1].output
+    (create,) = creates("false")
+    assert [create["params"]["TaskId"]] == [str(plan) for plan in plans]
+    assert len(creates("true")) == 1
+    assert "created, streaming" in jobs[1].output
+    assert f'"dr_link_dry_run_task_id": {plans[0]}' in jobs[0].told  # so a secret would be seen as well
+
+    info = awx.launch("RDS DR info", {"dr_link_dr_instance_id": dr})
+    assert info.status == "successful", info.output
+    assert '"state": "streaming"' in info.output and f'"task_id": {plans[0]}' in info.output
+
+
+def test_a_switchover_can_be_launched_as_a_check(awx, linked):
+    answers = {
+        "dr_link_dr_instance_id": linked.dr,
+        "dr_link_source_instance_name": linked.source,
+        "dr_link_source_instance_region_id": "cn-hangzhou",
+        "dr_link_expect_primary": linked.source,
+        "dr_link_primary": linked.dr,
+        "dr_link_skip_checks": ["logical_slots"],
+        "rds_dr_fence": "no",
+    }
+    job = awx.launch("RDS DR switchover", answers, job_type="check")
+    assert job.status == "successful", job.output
+    assert linked.sent("SwitchReplicationLink") == []
+    assert "logical_slots" in job.output
