@@ -67,8 +67,8 @@ docs-lint: setup ## documentation of the plugins, and the changelog
 	@$(RUN) antsibull-docs lint-collection-docs --plugin-docs --validate-collection-refs all .
 	@$(RUN) antsibull-changelog lint
 
-sanity: setup ## ansible-test sanity
-	@$(RUN) tests/tools/sanity.sh
+sanity: setup ## ansible-test sanity on what is shipped; ALL=1 adds the tests
+	@$(RUN) tests/tools/sanity.sh $(ALL)
 
 package: setup ## build the collection, install it, pass it through galaxy-importer
 	@$(RUN) tests/tools/package.sh
