@@ -36,6 +36,7 @@ def test_forced_promotion_does_not_need_the_source(linked):
     refused = linked.play("promote", fails=True, dr_link_promote_mode="planned")
     assert "both_sides_reachable" in errors(refused)
     assert f"{linked.source} at 127.0.0.1" in refused.output
+    assert "dr_link_promote_mode=forced" in refused.output, "whoever sees this at night is told the way out"
 
     unsaid = linked.play("promote", fails=True, dr_link_promote_mode="forced")
     assert f"dr_link_promote_confirm={linked.dr}" in unsaid.output

@@ -3,11 +3,7 @@
 
 from __future__ import annotations
 
-import json
-
-import ansible_runner
-
-from .conftest import PASSWORD, account, make_pair, playbook_environment, show
+from .conftest import PASSWORD, account, make_pair, show
 
 PLAYBOOK = "alicloud.rds.replication_link"
 
@@ -121,28 +117,3 @@ def test_role_options_for_the_connection(pair, play):
     assert run.returncode == 0, run.output
     assert connection["access_key_secret"] not in run.output
     assert PASSWORD not in run.output
-
-
-def test_preview_and_apply_as_two_runner_jobs(pair, tmp_path):
-    """As AWX runs a job: private data directory, injected environment, extra variables, options of the command."""
-    for job, options, changed in (("preview", "--check --diff", 1), ("apply", "", 1), ("nightly", "", 0)):
-        directory = tmp_path / job
-        (directory / "project").mkdir(parents=True)
-        project = "- import_playbook: alicloud.rds.replication_link\n"
-        (directory / "project" / "site.yml").write_text(project)
-        run = ansible_runner.run(
-            private_data_dir=str(directory),
-            playbook="site.yml",
-            inventory="localhost ansible_connection=local",
-            envvars=playbook_environment(pair.rds, directory),
-            extravars=pair.variables,
-            cmdline=f"{options} -vvv",
-            quiet=True,
-        )
-        events = (directory / "artifacts" / run.config.ident / "job_events").glob("*.json")
-        told = "".join(event.read_text() for event in events)
-        assert run.status == "successful", run.stdout.read()
-        assert run.stats["changed"].get("localhost", 0) == changed
-        assert json.dumps(PASSWORD)[1:-1] not in told and PASSWORD not in told
-        assert pair.rds.environment["ALIBABA_CLOUD_ACCESS_KEY_SECRET"] not in told
-    assert len(pair.creates()) == 1
