@@ -87,17 +87,23 @@ def test_a_link_is_previewed_approved_made_as_planned_and_verified(awx, rds_emul
     assert '"state": "streaming"' in info.output and f'"task_id": {plans[0]}' in info.output
 
 
-def test_a_switchover_can_be_launched_as_a_check(awx, linked):
-    answers = {
+def test_switchover_and_drill_are_launched_as_checks_and_a_promotion_for_real(awx, linked):
+    pair = {
         "dr_link_dr_instance_id": linked.dr,
         "dr_link_source_instance_name": linked.source,
         "dr_link_source_instance_region_id": "cn-hangzhou",
-        "dr_link_expect_primary": linked.source,
-        "dr_link_primary": linked.dr,
-        "dr_link_skip_checks": ["logical_slots"],
-        "rds_dr_fence": "no",
     }
-    job = awx.launch("RDS DR switchover", answers, job_type="check")
+    roles = {"dr_link_expect_primary": linked.source, "rds_dr_fence": "no"}
+    switch = {**pair, **roles, "dr_link_primary": linked.dr, "dr_link_skip_checks": ["logical_slots"]}
+    job = awx.launch("RDS DR switchover", switch, job_type="check")
+    assert job.status == "successful", job.output
+    assert "logical_slots" in job.output
+    job = awx.launch("RDS DR drill", {**pair, **roles}, job_type="check")
     assert job.status == "successful", job.output
     assert linked.sent("SwitchReplicationLink") == []
-    assert "logical_slots" in job.output
+
+    forced = {"dr_link_promote_mode": "forced", "dr_link_promote_confirm": linked.dr, "rds_dr_fence": "no"}
+    job = awx.launch("RDS DR promote", {"dr_link_dr_instance_id": linked.dr, **forced})
+    assert job.status == "successful", job.output
+    assert len(linked.sent("DeleteReplicationLink")) == 1
+    assert not linked.value(linked.dr, "pg_is_in_recovery()")
