@@ -63,7 +63,7 @@ class SourceLogin:
 class Check:
     """One line of a precheck report: `result` is success, warning or error; `note` is empty for success.
 
-    Sections and names are those of the example of Detail in the API reference, e.g. section "Check source connectivity",
+    Sections and names are those of the API reference's example of Detail, e.g. section "Check source connectivity",
     name "Check port connectable". A failed login's note holds account:password, as the service's does; whoever shows a
     note elsewhere masks it.
     """

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -275,6 +276,9 @@ def delete_link(rds):
     )
     client.call("DeleteReplicationLink", {"DBInstanceId": DR, "PromoteToMaster": "true"}, repeatable=False)
     client.close()
+    deadline = time.monotonic() + 20  # a promotion takes its time, and the link is there until it has ended
+    while rds.state()["instances"][DR]["busy"] and time.monotonic() < deadline:
+        time.sleep(0.01)
 
 
 # -- prechecks ---------------------------------------------------------------------------------------------------------

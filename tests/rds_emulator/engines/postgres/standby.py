@@ -18,7 +18,7 @@ STREAMS = (
     " OR clock_timestamp() - backend_start > interval '150 ms'), false)"
 )
 FROM = "FROM (VALUES (1)) AS one LEFT JOIN pg_stat_wal_receiver ON true LEFT JOIN pg_stat_activity USING (pid)"
-# Documented keys of ReplicationInfo (of the sibling DescribeCloudMigrationResult). A commit that has not been replayed is
+# Keys of ReplicationInfo, as documented for DescribeCloudMigrationResult. A commit that has not been replayed is
 # at least as old as the last one that has, or as the server if there is none: the most that a standby can know.
 INFO = {
     "Status": "status",
