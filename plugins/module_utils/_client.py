@@ -108,6 +108,7 @@ class Client:
         self.last_headers: dict[str, str] = {}  # of the last reply, names in lower case
         self._credentials = credentials
         self._limits = limits
+        self._ca_path = ca_path
         self._verify = ca_path or True  # given with each request: set on the session, REQUESTS_CA_BUNDLE would beat it
         self._sleep = sleep
         self._adapter = _Adapter()
@@ -122,6 +123,10 @@ class Client:
     def credentials(self) -> Credentials:
         """The keys in use now."""
         return self._credentials()
+
+    def at(self, endpoint: Endpoint) -> Client:
+        """Return a client of another endpoint, with the same keys and limits."""
+        return Client(endpoint, self._credentials, self._limits, self._ca_path, self._sleep)
 
     def close(self) -> None:
         self._session.close()

@@ -283,6 +283,11 @@ COLLECTION = (
 
 CATALOGUE = {row.code: row for row in (*SERVICE, *GATEWAY, *COLLECTION)}
 
+# The service says no because something works on the instance: another run may have been faster.
+PERHAPS_ANOTHER_RUN = frozenset(
+    {"IncorrectDBInstanceState", "InvalideStatus.Format", "OperationDenied.DBInstanceStatus", "LockTimeout"}
+)
+
 # The service refused before it did anything, because of load or a lock: the one refusal that even a write may repeat.
 _HELD_BACK = frozenset(
     {"LockTimeout", "OperationDenied.DBInstanceStatus", "Throttling", "Throttling.User", "Throttling.Api"}

@@ -14,9 +14,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from ansible_collections.alicloud.rds.plugins.module_utils._errors import RdsError
+from ansible_collections.alicloud.rds.plugins.module_utils._errors import PERHAPS_ANOTHER_RUN, RdsError
 from ansible_collections.alicloud.rds.plugins.module_utils._patience import Patience, is_passing
-from ansible_collections.alicloud.rds.plugins.module_utils._precheck import Check
+from ansible_collections.alicloud.rds.plugins.module_utils._precheck import Check, failed
 from ansible_collections.alicloud.rds.plugins.module_utils._reading import (
     CREATE,
     Caller,
@@ -36,16 +36,8 @@ from ansible_collections.alicloud.rds.plugins.module_utils._topology import (
     look_from_dr,
 )
 
-# The service says no because something works on the instance: another run may have been faster.
-_PERHAPS_ANOTHER_RUN = frozenset(
-    {
-        "IncorrectDBInstance",
-        "IncorrectDBInstanceState",
-        "InvalideStatus.Format",
-        "OperationDenied.DBInstanceStatus",
-        "LockTimeout",
-    }
-)
+# No link here any more: it may have been promoted, or switched, in this moment.
+_PERHAPS_ANOTHER_RUN = PERHAPS_ANOTHER_RUN | {"IncorrectDBInstance"}
 # The catalogue's remedies for these are about making a link; these verbs need another word.
 _ADVICE = {
     "IncorrectDBInstance": "The service finds no link on this instance: read both sides before anything else.",
@@ -161,11 +153,11 @@ class Failover:
             look,
         )
         joined = self._joined(verb, topology)
-        if joined is not None and joined.state == "after":
+        if joined.state == "after":
             return Done(False, "adopted", topology, joined.topology)
-        if joined is not None and joined.state == "between":
+        if joined.state == "between":
             raise _disagree(joined.story, joined.topology)
-        topology = joined.topology if joined else topology
+        topology = joined.topology
         target, source, lag = topology.dr_instance or target, topology.primary or source, lag_of(topology.task)
         checks = [
             _check(
@@ -199,8 +191,6 @@ class Failover:
                     context=_context(topology),
                 )
             word, now, said = look_both(self._regions, topology.dr_instance, topology.primary)
-            if word == "first":
-                return now  # switched in this moment
         else:
             targets = dict(dr_targets(instance))
             name = guards.expect_primary if guards.expect_primary in targets or not targets else next(iter(targets))
@@ -224,10 +214,10 @@ class Failover:
 
         :param forced: whether it may lose what has not arrived; the source is not asked then, it may be gone
         """
-        topology, instance = look_from_dr(self._regions, dr_instance_id, with_primary=False)
+        topology, instance = look_from_dr(self._regions, dr_instance_id)
 
         def look() -> Seen:
-            now, _row = look_from_dr(self._regions, dr_instance_id, with_primary=False)
+            now, _row = look_from_dr(self._regions, dr_instance_id)
             return Seen("before" if now.dr_instance else "after", now, str(now))
 
         verb = _Verb(
@@ -241,10 +231,10 @@ class Failover:
         )
         if topology.dr_instance is None:
             return self._promoted_before(dr_instance_id, topology, instance)
-        joined = None if forced else self._joined(verb, topology)
-        if joined is not None and joined.state == "after":
+        joined = self._joined(verb, topology, wait=not forced)
+        if joined.state == "after":
             return Done(False, "adopted", topology, joined.topology)
-        topology = joined.topology if joined else topology
+        topology = joined.topology
         target, lag = cast(Side, topology.dr_instance), lag_of(topology.task)
         checks = [] if forced else [*_side_checks("dr_instance", target), *_link_checks(topology, lag, guards)]
         done = Done(True, "previewed", topology, Topology(target, None, "none"), checks, lag)
@@ -283,12 +273,12 @@ class Failover:
 
         :param confirmed: whether a link that the log does not call broken, nor streaming, is rebuilt as well
         """
-        topology, _instance = look_from_dr(self._regions, dr_instance_id, with_primary=False)
+        topology, _instance = look_from_dr(self._regions, dr_instance_id)
         was_busy = _target(dr_instance_id, topology).is_busy
 
         def look() -> Seen:
             nonlocal was_busy
-            now, _row = look_from_dr(self._regions, dr_instance_id, with_primary=False)
+            now, _row = look_from_dr(self._regions, dr_instance_id)
             busy = now.dr_instance is not None and now.dr_instance.is_busy
             was_busy = was_busy or busy
             is_there = now.state == "streaming" or (was_busy and now.state == "unknown")
@@ -306,9 +296,9 @@ class Failover:
         if not was_busy and topology.state == "streaming":
             return Done(False, "unchanged", topology, topology)
         joined = self._joined(verb, topology)
-        if joined is not None and joined.state == "after":
+        if joined.state == "after":
             return Done(False, "adopted", topology, joined.topology)
-        topology = joined.topology if joined else topology
+        topology = joined.topology
         target = _target(dr_instance_id, topology)
         checks = [
             *_side_checks("dr_instance", target),
@@ -331,7 +321,7 @@ class Failover:
 
     def _do(self, verb: _Verb, plan: Done) -> Done:
         """Refuse, preview, or send and follow."""
-        bad = [check for check in plan.checks if check.result == "error"]
+        bad = failed(plan.checks)
         if bad:
             told = " ".join(f"({n}) {check.note} To fix: {check.remedy}" for n, check in enumerate(bad, 1))
             count = f"{len(bad)} of {len(plan.checks)} checks"
@@ -436,11 +426,11 @@ class Failover:
         context = _context(plan.before, seen.topology, changed=seen.state == "between")
         return RdsError(code, text, outcome=outcome, context={**context, "story": seen.story})
 
-    def _joined(self, verb: _Verb, topology: Topology) -> Seen | None:
-        """Wait while something works on the instances, then return what has become of them; None if nothing does."""
+    def _joined(self, verb: _Verb, topology: Topology, wait: bool = True) -> Seen:
+        """Wait while something works on the instances, then return what has become of them."""
         now = Seen("before", topology, str(topology))
-        if self._check_mode or not self._wait or not now.is_busy:
-            return None
+        if self._check_mode or not (wait and self._wait and now.is_busy):
+            return now
         for elapsed in self._patience.polls():
             now = verb.look()
             self._patience.tell(_subject(topology), f"busy before the {verb.name} ({now.statuses})", elapsed())

@@ -54,24 +54,25 @@ class Regions:
     """The clients of one task: of its own region, and of those where the other side of a link may be."""
 
     def __init__(self, options: Mapping[str, Any], environment: Mapping[str, str], tell: Tell | None) -> None:
-        self._options, self._environment, self.tell = options, environment, tell
-        self.home = connect(options, environment)
-        self._clients = {default_region(options, environment): self.home}
+        region = default_region(options, environment)
+        self.tell = tell
+        self.home = connect({**options, "region_id": region}, environment)
+        self._network = options["network"]
+        self._is_named = bool(options["endpoint"] or environment.get(_ENDPOINT_VARIABLE))
+        self._clients = {region: self.home}
 
     def __call__(self, region_id: str | None) -> _client.Client:
         """Return the client of a region; an endpoint that was named is used for every region.
 
         :raises RdsError: InvalidOptions for a region without a known endpoint
         """
-        named = self._options["endpoint"] or self._environment.get(_ENDPOINT_VARIABLE)
-        if named or region_id is None or region_id in self._clients:
-            return self._clients.get(region_id, self.home)
-        client = connect({**self._options, "region_id": region_id}, self._environment)
-        if str(client.endpoint) == str(self.home.endpoint):
-            client.close()
-            client = self.home
-        self._clients[region_id] = client
-        return client
+        if self._is_named or region_id is None:
+            return self.home
+        if region_id not in self._clients:
+            endpoint = resolve_endpoint(None, region_id, self._network)
+            is_home = str(endpoint) == str(self.home.endpoint)
+            self._clients[region_id] = self.home if is_home else self.home.at(endpoint)
+        return self._clients[region_id]
 
     def retries(self) -> list[str]:
         """Return why calls were repeated, in all regions."""

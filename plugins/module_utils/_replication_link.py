@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from ansible_collections.alicloud.rds.plugins.module_utils._errors import RdsError
+from ansible_collections.alicloud.rds.plugins.module_utils._errors import PERHAPS_ANOTHER_RUN, RdsError
 from ansible_collections.alicloud.rds.plugins.module_utils._patience import Patience, is_passing
 from ansible_collections.alicloud.rds.plugins.module_utils._precheck import (
     Check,
@@ -48,14 +48,8 @@ from ansible_collections.alicloud.rds.plugins.module_utils._secrets import scrub
 
 DEFAULT_PORT = 5432
 
-# The service says no because a task or a link is there already: another run may have been faster.
-_PERHAPS_ANOTHER_RUN = (
-    "MirrorInsExists",
-    "IncorrectDBInstanceState",
-    "InvalideStatus.Format",
-    "OperationDenied.DBInstanceStatus",
-    "LockTimeout",
-)
+# A link is there already: another run may have been faster.
+_PERHAPS_ANOTHER_RUN = PERHAPS_ANOTHER_RUN | {"MirrorInsExists"}
 _BUSY = ("IncorrectDBInstanceState", "InvalideStatus.Format")
 
 

@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, alicloud.rds contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Both ends of a link as they stand: who is primary, who is the DR instance, does data stream, how far behind.
+"""Both ends of a link as they stand: who is primary, who is the DR instance, does data stream.
 
-The two instances may be in two regions, and a region is asked at its own endpoint. Sources: the fields of
-DescribeDBInstanceAttribute, and DescribeCloudMigrationResult for what ReplicationInfo can hold (RDS API 2014-08-15).
+The two instances may be in two regions, and a region is asked at its own endpoint. Source: the fields of
+DescribeDBInstanceAttribute (RDS API 2014-08-15).
 """
 
 from __future__ import annotations
@@ -96,24 +96,18 @@ def as_side(instance_id: str, instance: Mapping[str, Any], region_id: str | None
     )
 
 
-def look_from_dr(regions: Regions, dr_instance_id: str, with_primary: bool = True) -> tuple[Topology, dict[str, Any]]:
+def look_from_dr(regions: Regions, dr_instance_id: str) -> tuple[Topology, dict[str, Any]]:
     """Return the topology as the DR instance tells it, and its raw attributes; `dr_instance` is None without a link.
 
-    :param with_primary: whether to read the primary as well, which takes its region to be up
+    The primary is not asked: its region may be down.
     """
     instance = read_instance(regions(None), dr_instance_id)
     source = link_source(instance)
     side = as_side(dr_instance_id, instance)
     if source is None:
         return Topology(side, None, "none"), instance
-    tasks = read_tasks(regions(None), dr_instance_id, CREATE)
-    task = tasks[0] if tasks else None
-    primary = None
-    if source.instance_name:
-        primary = Side(source.instance_name, source.region_id)
-        if with_primary:
-            attributes = read_instance(regions(source.region_id), source.instance_name)
-            primary = as_side(source.instance_name, attributes, source.region_id)
+    task = _newest_task(regions(None), dr_instance_id)
+    primary = Side(source.instance_name, source.region_id) if source.instance_name else None
     return Topology(primary, side, state_of(task), source, task), instance
 
 
@@ -144,11 +138,14 @@ def look_both(regions: Regions, first: Side, second: Side) -> tuple[str, Topolog
         word, dr = "first", 1
     elif sources[1] is None and is_of(sources[0], second.instance_id):
         word, dr = "second", 0
-    tasks = read_tasks(regions(sides[dr].region_id), sides[dr].instance_id, CREATE)
-    task = tasks[0] if tasks else None
+    task = _newest_task(regions(sides[dr].region_id), sides[dr].instance_id)
     state = state_of(task) if sources[dr] else "none"
     said = " ".join(what_it_says(name, row) for name, _region, row in found)
     return word, Topology(sides[1 - dr], sides[dr], state, sources[dr], task), said
+
+
+def _newest_task(client: Caller, dr_instance_id: str) -> Task | None:
+    return next(iter(read_tasks(client, dr_instance_id, CREATE)), None)
 
 
 def is_of(source: Source | None, instance_id: str) -> bool:

@@ -158,16 +158,13 @@ error:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.alicloud.rds.plugins.module_utils._answer import answer
 from ansible_collections.alicloud.rds.plugins.module_utils._arguments import API_CHECK
-from ansible_collections.alicloud.rds.plugins.module_utils._operation import check_api, run
+from ansible_collections.alicloud.rds.plugins.module_utils._operation import check_api
 
 
 def main() -> None:
-    module = AnsibleModule(**API_CHECK)
-    result = run(check_api, module.params, check_mode=module.check_mode, diff=module._diff)
-    for warning in result.pop("warnings", []):
-        module.warn(warning)
-    (module.fail_json if result.get("failed") else module.exit_json)(**result)
+    answer(AnsibleModule(**API_CHECK), check_api)
 
 
 if __name__ == "__main__":

@@ -150,16 +150,13 @@ error:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.alicloud.rds.plugins.module_utils._answer import answer
 from ansible_collections.alicloud.rds.plugins.module_utils._arguments import REPLICATION_LINK_INFO
-from ansible_collections.alicloud.rds.plugins.module_utils._operation import read_link, run
+from ansible_collections.alicloud.rds.plugins.module_utils._operation import read_link
 
 
 def main() -> None:
-    module = AnsibleModule(**REPLICATION_LINK_INFO)
-    result = run(read_link, module.params, check_mode=module.check_mode, diff=module._diff)
-    for warning in result.pop("warnings", []):
-        module.warn(warning)
-    (module.fail_json if result.get("failed") else module.exit_json)(**result)
+    answer(AnsibleModule(**REPLICATION_LINK_INFO), read_link)
 
 
 if __name__ == "__main__":

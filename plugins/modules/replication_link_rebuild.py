@@ -163,16 +163,13 @@ error:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.alicloud.rds.plugins.module_utils._answer import answer
 from ansible_collections.alicloud.rds.plugins.module_utils._arguments import REPLICATION_LINK_REBUILD
-from ansible_collections.alicloud.rds.plugins.module_utils._operation import rebuild, run
+from ansible_collections.alicloud.rds.plugins.module_utils._operation import rebuild
 
 
 def main() -> None:
-    module = AnsibleModule(**REPLICATION_LINK_REBUILD)
-    result = run(rebuild, module.params, check_mode=module.check_mode, diff=module._diff)
-    for warning in result.pop("warnings", []):
-        module.warn(warning)
-    (module.fail_json if result.get("failed") else module.exit_json)(**result)
+    answer(AnsibleModule(**REPLICATION_LINK_REBUILD), rebuild)
 
 
 if __name__ == "__main__":

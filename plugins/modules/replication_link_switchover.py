@@ -195,16 +195,13 @@ error:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.alicloud.rds.plugins.module_utils._answer import answer
 from ansible_collections.alicloud.rds.plugins.module_utils._arguments import REPLICATION_LINK_SWITCHOVER
-from ansible_collections.alicloud.rds.plugins.module_utils._operation import run, switch_over
+from ansible_collections.alicloud.rds.plugins.module_utils._operation import switch_over
 
 
 def main() -> None:
-    module = AnsibleModule(**REPLICATION_LINK_SWITCHOVER)
-    result = run(switch_over, module.params, check_mode=module.check_mode, diff=module._diff)
-    for warning in result.pop("warnings", []):
-        module.warn(warning)
-    (module.fail_json if result.get("failed") else module.exit_json)(**result)
+    answer(AnsibleModule(**REPLICATION_LINK_SWITCHOVER), switch_over)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ FLOORS = {
     "inventory": 7,
     "_door": 6,
     "_progress": 5,
+    "_answer": 6,
     "_operation": 5,
     "_failover": 4,
     "_replication_link": 3,

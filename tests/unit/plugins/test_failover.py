@@ -8,6 +8,8 @@ import threading
 
 import pytest
 
+from ansible_collections.alicloud.rds.plugins.module_utils import _arguments, _operation
+from ansible_collections.alicloud.rds.plugins.module_utils._errors import RdsError
 from ansible_collections.alicloud.rds.plugins.modules import (
     replication_link,
     replication_link_promotion,
@@ -365,3 +367,18 @@ def test_the_module_door_gives_the_same(linked, run_as_module, run_as_action):
         assert first.keys() - {"invocation"} >= second.keys() - {"invocation", "diff"}, (first, second)
         if check_mode or first["outcome"] != "switched":
             assert (first["outcome"], first["checks"]) == (second["outcome"], second["checks"])
+
+
+def test_each_region_is_asked_at_its_own_endpoint_with_the_same_keys():
+    rules = _arguments.REPLICATION_LINK_SWITCHOVER["argument_spec"]
+    options = {name: rule.get("default") for name, rule in rules.items()}
+    options |= {"access_key_id": "LTAI", "access_key_secret": "secret", "region_id": "cn-hangzhou"}
+    regions = _operation.Regions(options, {}, None)
+    other = regions("eu-central-1")
+    assert str(other.endpoint) != str(regions.home.endpoint) and other.credentials is regions.home.credentials
+    assert regions("eu-central-1") is other
+    assert regions(None) is regions("cn-hangzhou") is regions("cn-shanghai") is regions.home, "one endpoint, one client"
+    named = _operation.Regions({**options, "endpoint": "https://rds.example.com"}, {}, None)
+    assert named("eu-central-1") is named.home
+    with pytest.raises(RdsError, match="cn-nowhere"):
+        regions("cn-nowhere")
