@@ -12,7 +12,7 @@ PYTEST := $(RUN) python -m pytest
 # The steps of `make test`: each is a target below. Two run at a time: the longest, and beside it the others in turn.
 STEPS := integration ruff mypy yamllint unit sanity thorough model ansible-lint docs-lint conformance package
 
-.PHONY: help setup demo demo-drill test lint bench docs changelog release-check clean $(STEPS)
+.PHONY: help setup demo test lint bench docs changelog release-check clean $(STEPS)
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -23,9 +23,6 @@ setup: ## make .venv and .build (does nothing when they are up to date)
 
 demo: setup ## show the collection at work against the local emulator
 	@$(RUN) python -m tests.demo.run
-
-demo-drill: setup ## rehearse a failover, there and back, against the local emulator
-	@$(RUN) python -m tests.demo.drill
 
 test: setup ## everything that CI runs: all tests and all conventions
 	@.venv/bin/python tests/tools/steps.py $(STEPS)

@@ -423,7 +423,7 @@ Does DescribeDBInstanceAttribute tell the link of a DR instance (DisasterRecover
 told, as text = The link is seen: running again changes nothing.
 told = The collection reads text, so it sees no link: running again stops with LinkEnded. Please report.
 missing = The collection cannot see the link. Running replication_link again stops with LinkEnded, every night: nothing
-  is changed, but it is of no use. Switchover, promotion and rebuild refuse. Please report.
+  is changed, but it is of no use. Promotion and rebuild refuse. Please report.
 
 dr_instances_told
 Does it tell the DR instances of a primary?
@@ -525,16 +525,12 @@ What does PromoteToMaster=false do?
 * = It is never sent; a promotion sends true.
 
 verb_task_ids
-Have switchover, promotion and rebuild task ids, and rows in the log?
-* = Not needed: they are followed by what both instances say of themselves.
+Have promotion and rebuild task ids, and rows in the log?
+* = Not needed: they are followed by what the DR instance says of itself.
 
 verb_statuses
-Which DBInstanceStatus is seen while a link is made, switched, promoted or rebuilt?
+Which DBInstanceStatus is seen while a link is made, promoted or rebuilt?
 * = Anything but Running counts as busy.
-
-switch_of_postgresql
-Does SwitchReplicationLink accept PostgreSQL instances?
-* = If it does not, a switchover fails with the service's code, and the roles stay.
 
 parameters_in_body
 Does CreateReplicationLink accept its parameters in the body of the request?

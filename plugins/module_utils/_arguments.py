@@ -80,20 +80,6 @@ REPLICATION_LINK_INFO: dict[str, Any] = {
     "supports_check_mode": True,
 }
 
-REPLICATION_LINK_SWITCHOVER: dict[str, Any] = {
-    "argument_spec": {
-        "primary": {"type": "str", "required": True},
-        "expect_primary": {"type": "str"},
-        "require_streaming": {"type": "bool", "default": True},
-        "max_lag_bytes": {"type": "int"},
-        "max_lag_seconds": {"type": "float"},
-        "measured_lag_bytes": {"type": "int"},
-        **_WAITING,
-        **CONNECTION,
-    },
-    "supports_check_mode": True,
-}
-
 REPLICATION_LINK_PROMOTION: dict[str, Any] = {
     "argument_spec": {
         "dr_instance_id": {"type": "str", "required": True},

@@ -1,11 +1,11 @@
 # Copyright: (c) 2026, alicloud.rds contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The verbs that change who is primary, or copy everything again: switch over, promote, rebuild. Each is sent once.
+"""The verbs that end a link, or copy everything again: promote and rebuild. Each is sent once.
 
 No page tells how these tasks are followed: their ids have no rows in the log, and the examples show the id 0. So what
-can be observed is watched: DBInstanceStatus, DisasterRecoveryInfo on both sides, and the newest row of the log.
-Sources: the pages of SwitchReplicationLink, DeleteReplicationLink and RebuildReplicationLink (RDS API 2014-08-15).
+can be observed is watched: DBInstanceStatus, DisasterRecoveryInfo, and the newest row of the log.
+Sources: the pages of DeleteReplicationLink and RebuildReplicationLink (RDS API 2014-08-15).
 """
 
 from __future__ import annotations
@@ -23,20 +23,13 @@ from ansible_collections.alicloud.rds.plugins.module_utils._reading import (
     Lag,
     as_integer,
     as_text,
-    comparable,
     dr_targets,
     lag_of,
     read_tasks,
 )
-from ansible_collections.alicloud.rds.plugins.module_utils._topology import (
-    Regions,
-    Side,
-    Topology,
-    look_both,
-    look_from_dr,
-)
+from ansible_collections.alicloud.rds.plugins.module_utils._topology import Side, Topology, look_from_dr
 
-# No link here any more: it may have been promoted, or switched, in this moment.
+# No link here any more: it may have been promoted in this moment.
 _PERHAPS_ANOTHER_RUN = PERHAPS_ANOTHER_RUN | {"IncorrectDBInstance"}
 # The catalogue's remedies for these are about making a link; these verbs need another word.
 _ADVICE = {
@@ -54,18 +47,15 @@ _SECTION = "Before anything is sent"
 
 @dataclass(frozen=True)
 class Guards:
-    """What must hold before a switchover or a promotion is sent. None: not asked for."""
+    """What must hold before a planned promotion is sent."""
 
-    expect_primary: str | None = None
-    require_streaming: bool = True
-    max_lag_bytes: int | None = None
-    max_lag_seconds: float | None = None
+    max_lag_bytes: int
     measured_lag_bytes: int | None = None  # by somebody who asked PostgreSQL
 
 
 @dataclass
 class Done:
-    """What a verb did and found. `outcome`: unchanged, previewed, switched, promoted, rebuilt, adopted, running."""
+    """What a verb did and found. `outcome`: unchanged, previewed, promoted, rebuilt, adopted, running."""
 
     changed: bool
     outcome: str
@@ -82,7 +72,7 @@ class Done:
 
 @dataclass(frozen=True)
 class Seen:
-    """One look while a verb is followed. `state`: before, between, or after it."""
+    """One look while a verb is followed. `state`: before or after it."""
 
     state: str
     topology: Topology
@@ -110,102 +100,16 @@ class _Verb:
     action: str
     failure: str  # code of the error if it did not take place
     finished: str  # outcome if it did
-    caller: Caller
     parameters: Mapping[str, str]
     look: Callable[[], Seen]
 
 
 class Failover:
-    """The verbs, on links of instances in one or two regions. Check mode is decided here and nowhere else."""
+    """The verbs, on DR instances of one region. Check mode is decided here and nowhere else."""
 
-    def __init__(self, regions: Regions, patience: Patience, *, check_mode: bool, wait: bool = True) -> None:
-        self._regions, self._patience = regions, patience
+    def __init__(self, client: Caller, patience: Patience, *, check_mode: bool, wait: bool = True) -> None:
+        self._client, self._patience = client, patience
         self._check_mode, self._wait = check_mode, wait
-
-    # -- switchover ----------------------------------------------------------------------------------------------------
-
-    def switch_over(self, wanted: str, guards: Guards) -> Done:
-        """Make `wanted`, the DR instance of a link of two RDS instances, its primary, and the primary its DR instance.
-
-        :raises RdsError: its `context` holds the topology as last seen
-        """
-        topology = self._switchable(wanted, guards)
-        if comparable(_id(topology.primary)) == comparable(wanted):
-            return Done(False, "unchanged", topology, topology)
-        ends = target, source = cast(Side, topology.dr_instance), cast(Side, topology.primary)
-
-        def look() -> Seen:
-            word, now, said = look_both(self._regions, *ends)
-            state = {"first": "after", "second": "before"}.get(word, "between")
-            return Seen(state, now, str(now) if state != "between" else said)
-
-        verb = _Verb(
-            "switchover",
-            "SwitchReplicationLink",
-            "SwitchoverFailed",
-            "switched",
-            self._regions(source.region_id),
-            {
-                "DBInstanceId": source.instance_id,
-                "TargetInstanceName": target.instance_id,
-                "TargetInstanceRegionId": target.region_id or "",
-            },
-            look,
-        )
-        joined = self._joined(verb, topology)
-        if joined.state == "after":
-            return Done(False, "adopted", topology, joined.topology)
-        if joined.state == "between":
-            raise _disagree(joined.story, joined.topology)
-        topology = joined.topology
-        target, source, lag = topology.dr_instance or target, topology.primary or source, lag_of(topology.task)
-        checks = [
-            _check(
-                "expected_primary",
-                guards.expect_primary is None or comparable(guards.expect_primary) == comparable(source.instance_id),
-                f"The primary is {source.instance_id}, not {guards.expect_primary}.",
-                "Find out who has switched already; correct expect_primary and primary if this is right.",
-            ),
-            *_side_checks("source", source),
-            *_side_checks("dr_instance", target),
-            _check(
-                "dr_instance_region",
-                bool(target.region_id),
-                f"The region of {target.instance_id} is not known.",
-                "Set region_id to the region of the instance named by primary.",
-            ),
-            *_link_checks(topology, lag, guards),
-        ]
-        after = Topology(topology.dr_instance, topology.primary, "streaming")
-        return self._do(verb, Done(True, "previewed", topology, after, checks, lag))
-
-    def _switchable(self, wanted: str, guards: Guards) -> Topology:
-        """Return the topology of the link that `wanted` is part of, both sides agreeing on it."""
-        topology, instance = look_from_dr(self._regions, wanted)
-        if topology.dr_instance is not None:
-            if topology.primary is None:
-                raise RdsError(
-                    "NotSwitchable",
-                    f"{wanted} replicates from a source that is no RDS instance, so the two cannot change places. "
-                    f"{topology} Nothing was sent.",
-                    context=_context(topology),
-                )
-            word, now, said = look_both(self._regions, topology.dr_instance, topology.primary)
-        else:
-            targets = dict(dr_targets(instance))
-            name = guards.expect_primary if guards.expect_primary in targets or not targets else next(iter(targets))
-            if name is None:
-                raise RdsError(
-                    "NotLinked",
-                    f"{wanted} is neither a DR instance nor does it name one: there is nothing to switch. "
-                    f"{topology} Nothing was sent.",
-                    context=_context(topology),
-                )
-            wanted_side = cast(Side, topology.primary)
-            word, now, said = look_both(self._regions, wanted_side, Side(name, targets.get(name)))
-        if word == "unclear":
-            raise _disagree(said, now)
-        return now
 
     # -- promotion -----------------------------------------------------------------------------------------------------
 
@@ -214,10 +118,10 @@ class Failover:
 
         :param forced: whether it may lose what has not arrived; the source is not asked then, it may be gone
         """
-        topology, instance = look_from_dr(self._regions, dr_instance_id)
+        topology, instance = look_from_dr(self._client, dr_instance_id)
 
         def look() -> Seen:
-            now, _row = look_from_dr(self._regions, dr_instance_id)
+            now, _row = look_from_dr(self._client, dr_instance_id)
             return Seen("before" if now.dr_instance else "after", now, str(now))
 
         verb = _Verb(
@@ -225,7 +129,6 @@ class Failover:
             "DeleteReplicationLink",
             "PromotionFailed",
             "promoted",
-            self._regions(None),
             {"DBInstanceId": dr_instance_id, "PromoteToMaster": "true"},
             look,
         )
@@ -236,7 +139,7 @@ class Failover:
             return Done(False, "adopted", topology, joined.topology)
         topology = joined.topology
         target, lag = cast(Side, topology.dr_instance), lag_of(topology.task)
-        checks = [] if forced else [*_side_checks("dr_instance", target), *_link_checks(topology, lag, guards)]
+        checks = [] if forced else [*_side_checks(target), *_link_checks(topology, lag, guards)]
         done = Done(True, "previewed", topology, Topology(target, None, "none"), checks, lag)
         if forced:
             behind = f"{lag.bytes} bytes behind" if lag.bytes is not None else "an unknown number of bytes behind"
@@ -250,10 +153,15 @@ class Failover:
         """An instance without a link was promoted from one before, or it is the wrong instance."""
         side = topology.primary
         targets = ", ".join(target for target, _region in dr_targets(instance))
-        tasks = read_tasks(self._regions(None), name, CREATE)
-        ended = next((task for task in tasks if task.made_link), None)
+        tasks = read_tasks(self._client, name, CREATE)
+        # While the log says that data stream, no link has ended: the instance may not report the one that it has.
+        ended = next((task for task in tasks if task.made_link and task.replication_state != "streaming"), None)
         if targets or ended is None:
-            why = f"it is the primary of {targets}" if targets else "it has no link, and its log tells of none"
+            why = (
+                f"it is the primary of {targets}"
+                if targets
+                else "it reports no link, and its log shows none that has ended"
+            )
             raise RdsError(
                 "NotDrInstance",
                 f"{name} ({side.status if side else 'not asked'}) is no DR instance, so it cannot be promoted: {why}. "
@@ -273,12 +181,12 @@ class Failover:
 
         :param confirmed: whether a link that the log does not call broken, nor streaming, is rebuilt as well
         """
-        topology, _instance = look_from_dr(self._regions, dr_instance_id)
+        topology, _instance = look_from_dr(self._client, dr_instance_id)
         was_busy = _target(dr_instance_id, topology).is_busy
 
         def look() -> Seen:
             nonlocal was_busy
-            now, _row = look_from_dr(self._regions, dr_instance_id)
+            now, _row = look_from_dr(self._client, dr_instance_id)
             busy = now.dr_instance is not None and now.dr_instance.is_busy
             was_busy = was_busy or busy
             is_there = now.state == "streaming" or (was_busy and now.state == "unknown")
@@ -289,7 +197,6 @@ class Failover:
             "RebuildReplicationLink",
             "RebuildFailed",
             "rebuilt",
-            self._regions(None),
             {"DBInstanceId": dr_instance_id},
             look,
         )
@@ -301,7 +208,7 @@ class Failover:
         topology = joined.topology
         target = _target(dr_instance_id, topology)
         checks = [
-            *_side_checks("dr_instance", target),
+            *_side_checks(target),
             _check(
                 "link_broken",
                 topology.state == "disconnect" or (confirmed and topology.state == "unknown"),
@@ -335,7 +242,7 @@ class Failover:
         elapsed = self._patience.stopwatch()
         refusal: RdsError | None = None
         try:
-            answer = verb.caller.call(verb.action, verb.parameters, repeatable=False)
+            answer = self._client.call(verb.action, verb.parameters, repeatable=False)
             plan.request_id, plan.task_id = as_text(answer.get("RequestId")), as_integer(answer.get("TaskId"))
             plan.task_name = as_text(answer.get("TaskName"))
             plan.outcome = verb.finished
@@ -353,10 +260,6 @@ class Failover:
                 raise self._told(refusal, error.context["story"], plan.before) from None  # it was not about our verb
             raise
         plan.after, plan.seconds = seen.topology, round(elapsed(), 1)
-        if plan.after.state == "disconnect":
-            plan.warnings.append(
-                f"The {verb.name} has taken place, but {plan.after.dr_instance} does not follow: rebuild its link."
-            )
         return plan
 
     def _recover(self, verb: _Verb, error: RdsError, plan: Done) -> None:
@@ -386,7 +289,7 @@ class Failover:
             raise self._told(error, last, plan.before) from None
 
     def _follow(self, verb: _Verb, plan: Done) -> Seen:
-        """Poll until the verb has taken place on all sides; raise if it is over and has not."""
+        """Poll until the verb has taken place; raise if it is over and has not."""
         seen: Seen | None = None
         was_busy, silent = False, 0
         quiet = self._patience.stopwatch()
@@ -402,7 +305,7 @@ class Failover:
             self._patience.tell(_subject(plan.before), f"{verb.name} ({seen.statuses})", elapsed())
             if seen.is_busy:
                 was_busy, quiet = True, self._patience.stopwatch()
-            elif seen.state == "after" and (seen.topology.state != "disconnect" or quiet() >= self._settle):
+            elif seen.state == "after":
                 return seen
             elif quiet() >= self._settle:
                 raise self._failed(verb, plan, seen, was_busy)
@@ -416,15 +319,12 @@ class Failover:
 
     def _failed(self, verb: _Verb, plan: Done, seen: Seen, was_busy: bool) -> RdsError:
         """Return the error of a verb that did not take place; if nobody saw it at work, it may yet come."""
-        code, outcome = verb.failure, "failed" if was_busy else "unknown"
+        outcome = "failed" if was_busy else "unknown"
         text = f"The {verb.name} was accepted, and has ended without taking place. {seen.story}"
-        if seen.state == "between":
-            code = "RolesDisagree"
-            text = f"After the {verb.name} the two sides do not agree. {seen.story}"
-        elif not was_busy:
+        if not was_busy:
             text = f"The {verb.name} was accepted, but nothing has shown of it for {self._settle:g} s. {seen.story}"
-        context = _context(plan.before, seen.topology, changed=seen.state == "between")
-        return RdsError(code, text, outcome=outcome, context={**context, "story": seen.story})
+        context = {**_context(plan.before, seen.topology), "story": seen.story}
+        return RdsError(verb.failure, text, outcome=outcome, context=context)
 
     def _joined(self, verb: _Verb, topology: Topology, wait: bool = True) -> Seen:
         """Wait while something works on the instances, then return what has become of them."""
@@ -458,16 +358,16 @@ def _check(check_id: str, is_good: bool, note: str, remedy: str) -> Check:
     return Check(check_id, _SECTION, words, *(("success", "", "") if is_good else ("error", note, remedy)))
 
 
-def _side_checks(role: str, side: Side) -> list[Check]:
+def _side_checks(side: Side) -> list[Check]:
     return [
         _check(
-            f"{role}_running",
+            "dr_instance_running",
             not side.is_busy,
             f"{side.instance_id} is {side.status}, not Running.",
             "Wait until nothing works on it, or start it; run again.",
         ),
         _check(
-            f"{role}_unlocked",
+            "dr_instance_unlocked",
             side.lock_mode in (None, "Unlock"),
             f"{side.instance_id} is locked ({side.lock_mode}).",
             "Unlock it: renew it if it has expired, enlarge its storage if the disk is full.",
@@ -477,42 +377,31 @@ def _side_checks(role: str, side: Side) -> list[Check]:
 
 def _link_checks(topology: Topology, lag: Lag, guards: Guards) -> list[Check]:
     """Return what is known about the stream of data, against what was asked."""
-    unknown_is_fine = topology.state == "unknown" and not guards.require_streaming
     remedy = (
         "Rebuild the link, or repair what broke it: see pg_stat_wal_receiver at the DR instance."
         if topology.state == "disconnect"
-        else "The log does not tell: ask pg_stat_replication at the primary, then set require_streaming=false."
+        else "The log does not tell: stop all writes, compare the LSNs of both sides, then use mode=forced."
         if topology.state == "unknown"
         else "Wait until the link streams."
     )
     known = [lag_bytes for lag_bytes in (lag.bytes, guards.measured_lag_bytes) if lag_bytes is not None]
-    limits = (
-        ("lag_bytes", max(known, default=None), guards.max_lag_bytes, "bytes", "measured_lag_bytes"),
-        ("lag_seconds", lag.seconds, guards.max_lag_seconds, "seconds", None),
-    )
     return [
         _check(
             "link_streaming",
-            topology.state == "streaming" or unknown_is_fine,
+            topology.state == "streaming",
             f"Data does not stream: the link's state is {topology.state}.",
             remedy,
         ),
-        *(_lag_check(*limit) for limit in limits if limit[2] is not None),
+        _lag_check(max(known, default=None), guards.max_lag_bytes),
     ]
 
 
-def _lag_check(check_id: str, lag: float | None, most: float | None, unit: str, option: str | None) -> Check:
+def _lag_check(lag: int | None, most: int) -> Check:
     if lag is None:
-        told = f"give it as {option}" if option else "leave the limit out, or use the one in bytes"
-        remedy = f"Measure it by LSN at both sides (the role's verify does), and {told}."
-        return _check(check_id, False, f"The service does not tell the lag in {unit}.", remedy)
-    note = f"The DR instance is {lag:g} {unit} behind, more than {most:g}."
-    remedy = "Let it catch up: stop writes, look for slow replay."
-    return _check(check_id, most is not None and lag <= most, note, remedy)
-
-
-def _id(side: Side | None) -> str | None:
-    return side.instance_id if side else None
+        remedy = "Measure it by LSN at both sides (the role's verify does), and give it as measured_lag_bytes."
+        return _check("lag_bytes", False, "The service does not tell the lag in bytes.", remedy)
+    note = f"The DR instance is {lag} bytes behind, more than {most}."
+    return _check("lag_bytes", lag <= most, note, "Let it catch up: stop writes, look for slow replay.")
 
 
 def _target(name: str, topology: Topology) -> Side:
@@ -520,11 +409,6 @@ def _target(name: str, topology: Topology) -> Side:
     if topology.dr_instance is None:
         raise RdsError("NotLinked", f"{name} has no link. {topology} Nothing was sent.", context=_context(topology))
     return topology.dr_instance
-
-
-def _disagree(said: str, topology: Topology) -> RdsError:
-    text = f"The two sides do not agree. {said} Nothing was sent."
-    return RdsError("RolesDisagree", text, context=_context(topology))
 
 
 def _subject(topology: Topology) -> str:

@@ -166,13 +166,6 @@ def read_link(options: Mapping[str, Any], regions: Regions, check_mode: bool) ->
     }
 
 
-def switch_over(options: Mapping[str, Any], regions: Regions, check_mode: bool) -> dict[str, Any]:
-    """The operation of module replication_link_switchover."""
-    names = ("expect_primary", "require_streaming", "max_lag_bytes", "max_lag_seconds", "measured_lag_bytes")
-    guards = Guards(**{name: options[name] for name in names})
-    return _done(_failover(options, regions, check_mode).switch_over(options["primary"], guards))
-
-
 def promote(options: Mapping[str, Any], regions: Regions, check_mode: bool) -> dict[str, Any]:
     """The operation of module replication_link_promotion."""
     guards = Guards(max_lag_bytes=options["max_lag_bytes"], measured_lag_bytes=options["measured_lag_bytes"])
@@ -200,7 +193,8 @@ def check_api(options: Mapping[str, Any], regions: Regions, check_mode: bool) ->
 
 
 def _failover(options: Mapping[str, Any], regions: Regions, check_mode: bool) -> Failover:
-    return Failover(regions, Patience(**_patience(options, regions)), check_mode=check_mode, wait=options["wait"])
+    patience = Patience(**_patience(options, regions))
+    return Failover(regions.home, patience, check_mode=check_mode, wait=options["wait"])
 
 
 def _patience(options: Mapping[str, Any], regions: Regions) -> dict[str, Any]:
@@ -244,7 +238,6 @@ _VERB: dict[str, Any] = {
     "seconds": None,
 }
 _EMPTY: dict[str, dict[str, Any]] = {
-    "switch_over": _VERB,
     "promote": _VERB,
     "rebuild": _VERB,
     "ensure_link": {
@@ -293,18 +286,16 @@ def connect(options: Mapping[str, Any], environment: Mapping[str, str]) -> _clie
 def _check_options(given: Mapping[str, Any], options: Mapping[str, Any]) -> None:
     """Refuse what could only fail later, before anything is sent. Values of secret options are not shown."""
     problems = []
-    for name in ("dr_instance_id", "source_instance_name", "primary", "expect_primary"):
+    for name in ("dr_instance_id", "source_instance_name"):
         if options.get(name) and not _IDENTIFIER.fullmatch(options[name]):
             problems.append(f"{name} {options[name]!r} is not an instance id (letters, digits and hyphens)")
-    subject = "primary" if "primary" in options else "dr_instance_id"
-    if not options[subject]:
-        problems.append(f"{subject} is empty")
-    if options.get("confirm") and options["confirm"] != options[subject]:
-        problems.append(f"confirm {options['confirm']!r} is not the id in {subject} ({options[subject]!r})")
+    name = options["dr_instance_id"]
+    if not name:
+        problems.append("dr_instance_id is empty")
+    if options.get("confirm") and options["confirm"] != name:
+        problems.append(f"confirm {options['confirm']!r} is not the id in dr_instance_id ({name!r})")
     if options.get("mode") == "forced" and not options["confirm"]:
-        problems.append(f"mode=forced loses what has not arrived: set confirm to {options[subject]!r}")
-    if options.get("expect_primary") and options["expect_primary"] == options[subject]:
-        problems.append("expect_primary is who is primary now, primary who shall be: they are the same")
+        problems.append(f"mode=forced loses what has not arrived: set confirm to {name!r}")
     if given.get("replicator_password") == "":
         problems.append("replicator_password is empty")
     if options.get("replicator_password") and not options.get("replicator_account"):
@@ -331,7 +322,7 @@ def _number_problems(options: Mapping[str, Any]) -> list[str]:
         if options.get(name) is not None and not options[name] > 0:
             problems.append(f"{name} {options[name]:g} must be greater than 0 seconds")
     not_negative = ("wait_timeout", "settle_timeout", "max_retries")
-    for name in (*not_negative, "max_lag_bytes", "max_lag_seconds", "measured_lag_bytes"):
+    for name in (*not_negative, "max_lag_bytes", "measured_lag_bytes"):
         if options.get(name) is not None and not options[name] >= 0:
             problems.append(f"{name} {options[name]:g} must not be negative")
     return problems

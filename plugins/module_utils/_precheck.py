@@ -120,7 +120,7 @@ _REMEDIES: dict[str, tuple[tuple[str, str], ...]] = {
             "Drop the extension at the source, or ALTER EXTENSION ... UPDATE to a version that {instance} offers.",
         ),
     ),
-    "logical_slots": (("", "Logical slots do not move to the DR side: plan to create them again after a switchover."),),
+    "logical_slots": (("", "Logical slots do not move to the DR side: plan to create them again after a promotion."),),
     "triggers": (("", "Review the triggers named; event triggers of superusers do not run on RDS."),),
     "user_functions": (("", "Review the functions named; languages that RDS does not offer fail there."),),
     "replication": (

@@ -151,7 +151,7 @@ def test_each_duty_has_its_policy():
         allowed[duty] = {action for action in statement["Action"] if not action.startswith("rds:Describe")}
     assert allowed == {
         "auditor": set(),
-        "operator": {f"rds:{verb}ReplicationLink" for verb in ("Create", "Switch", "Rebuild")},
+        "operator": {f"rds:{verb}ReplicationLink" for verb in ("Create", "Rebuild")},
         "promoter": {"rds:DeleteReplicationLink"},
     }
 
@@ -209,10 +209,10 @@ def part(tmp_path, **names):
 
 def test_setting_up_awx_twice_changes_nothing_that_is_there(tmp_path):
     collections = f"{ROOT}/.build/link:{ROOT}/.build/collections"
-    names = [node["unified_job_template"]["name"] for node in WORKFLOWS["RDS DR rehearse"]["workflow_nodes"]]
-    templates = [name for name in names if name in TEMPLATES]
+    names = [node["unified_job_template"]["name"] for node in WORKFLOWS["RDS DR link"]["workflow_nodes"]]
+    templates = [*(name for name in names if name in TEMPLATES), "RDS DR promote"]
     wanted = {
-        "controller_workflows": ["RDS DR rehearse"],
+        "controller_workflows": ["RDS DR link"],
         "controller_templates": templates,
         "controller_credentials": {name for template in templates for name in TEMPLATES[template]["credentials"]},
     }
@@ -225,14 +225,14 @@ def test_setting_up_awx_twice_changes_nothing_that_is_there(tmp_path):
         for kind in OBJECTS["controller_credential_types"]:
             there = controller.named("credential_types", kind["name"])
             assert (there["inputs"], there["injectors"]) == (kind["inputs"], kind["injectors"])
-        drill = controller.named("job_templates", "RDS DR drill")
-        assert drill["survey_spec"] == TEMPLATES["RDS DR drill"]["survey_spec"]
-        assert json.loads(drill["extra_vars"]) == TEMPLATES["RDS DR drill"]["extra_vars"]
-        assert len(drill["associated"]["credentials"]) == 2
+        promote = controller.named("job_templates", "RDS DR promote")
+        assert promote["survey_spec"] == TEMPLATES["RDS DR promote"]["survey_spec"]
+        assert json.loads(promote["extra_vars"]) == TEMPLATES["RDS DR promote"]["extra_vars"]
+        assert len(promote["associated"]["credentials"]) == 2
         nodes = {node["identifier"]: node for node in controller.items["workflow_job_template_nodes"]}
-        assert nodes["approve"]["associated"] == {"success_nodes": [nodes["drill"]["id"]]}
+        assert nodes["approve"]["associated"] == {"success_nodes": [nodes["apply"]["id"]]}
         (approval,) = controller.items["workflow_approval_templates"]
-        assert (approval["id"], approval["timeout"]) == (nodes["approve"]["unified_job_template"], 3600)
+        assert (approval["id"], approval["timeout"]) == (nodes["approve"]["unified_job_template"], 86400)
 
         # Meanwhile, whoever holds the secrets has filled them in.
         controller.named("credentials", "RDS DR auditor")["inputs"] = {"access_key_secret": "$encrypted$"}
@@ -240,7 +240,7 @@ def test_setting_up_awx_twice_changes_nothing_that_is_there(tmp_path):
         wanted |= {
             "controller_credential_types": ["RDS DR PostgreSQL login"],
             "controller_credentials": ["RDS DR auditor"],
-            "controller_templates": ["RDS DR drill"],
+            "controller_templates": ["RDS DR promote"],
         }
         again = setup(tmp_path, collections, *part(tmp_path, **wanted), **door)
         assert again.returncode == 0, again.stdout + again.stderr

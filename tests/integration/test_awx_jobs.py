@@ -18,7 +18,7 @@ __all__ = ["linked"]  # a fixture
 # The actions of the emulator; a policy denies what it does not allow.
 ACTIONS = {
     *("CreateReplicationLink", "DescribeReplicationLinkLogs", "DescribeDBInstanceAttribute", "DescribeDBInstances"),
-    *("SwitchReplicationLink", "DeleteReplicationLink", "RebuildReplicationLink"),
+    *("DeleteReplicationLink", "RebuildReplicationLink"),
 }
 
 
@@ -87,23 +87,16 @@ def test_a_link_is_previewed_approved_made_as_planned_and_verified(awx, rds_emul
     assert '"state": "streaming"' in info.output and f'"task_id": {plans[0]}' in info.output
 
 
-def test_switchover_and_drill_are_launched_as_checks_and_a_promotion_for_real(awx, linked):
-    pair = {
-        "dr_link_dr_instance_id": linked.dr,
-        "dr_link_source_instance_name": linked.source,
-        "dr_link_source_instance_region_id": "cn-hangzhou",
-    }
-    roles = {"dr_link_expect_primary": linked.source, "rds_dr_fence": "no"}
-    switch = {**pair, **roles, "dr_link_primary": linked.dr, "dr_link_skip_checks": ["logical_slots"]}
-    job = awx.launch("RDS DR switchover", switch, job_type="check")
+def test_a_promotion_is_launched_as_a_check_and_for_real(awx, linked):
+    given = {"dr_link_dr_instance_id": linked.dr, "rds_dr_fence": "no"}
+    planned = {**given, "dr_link_promote_mode": "planned", "dr_link_skip_checks": ["logical_slots"]}
+    job = awx.launch("RDS DR promote", planned, job_type="check")
     assert job.status == "successful", job.output
-    assert "logical_slots" in job.output
-    job = awx.launch("RDS DR drill", {**pair, **roles}, job_type="check")
-    assert job.status == "successful", job.output
-    assert linked.sent("SwitchReplicationLink") == []
+    assert "skipped: logical_slots" in job.output
+    assert linked.sent("DeleteReplicationLink") == []
 
-    forced = {"dr_link_promote_mode": "forced", "dr_link_promote_confirm": linked.dr, "rds_dr_fence": "no"}
-    job = awx.launch("RDS DR promote", {"dr_link_dr_instance_id": linked.dr, **forced})
+    forced = {**given, "dr_link_promote_mode": "forced", "dr_link_promote_confirm": linked.dr}
+    job = awx.launch("RDS DR promote", forced)
     assert job.status == "successful", job.output
     assert len(linked.sent("DeleteReplicationLink")) == 1
     assert not linked.value(linked.dr, "pg_is_in_recovery()")

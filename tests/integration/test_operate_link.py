@@ -1,9 +1,8 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
-"""A link is verified, switched over and rebuilt by playbooks, on real PostgreSQL clusters."""
+"""A link is verified and rebuilt by playbooks, on real PostgreSQL clusters."""
 
 from __future__ import annotations
 
-from .conftest import eventually
 from .operating import errors, linked, results
 
 __all__ = ["linked"]  # a fixture
@@ -35,34 +34,6 @@ def test_verify_says_what_is_well_and_what_is_not(linked):
 
     unknown = linked.play("verify", fails=True, dr_link_skip_checks=["lagg"])
     assert "what is no check: lagg. The checks are both_sides_reachable, " in unknown.output
-
-
-def test_switchover_keeps_every_row_and_leaves_no_fence(linked):
-    linked.write(linked.source, 2)
-    run = linked.play("switchover", dr_link_primary=linked.dr, dr_link_fence=True)
-    assert run.results["done"]["outcome"] == "switched"
-    assert run.results["seen"]["topology"]["primary"]["instance_id"] == linked.dr
-    assert set(results(run).values()) == {"success"}, results(run)
-    assert linked.orders(linked.dr) == 2
-    for cluster in (linked.source, linked.dr):
-        assert linked.value(cluster, "current_setting('default_transaction_read_only')") == "off"
-    linked.write(linked.dr, 3)
-    assert eventually(lambda: linked.orders(linked.source) == 3)
-    assert len(linked.sent("SwitchReplicationLink")) == 1
-
-    again = linked.play("switchover", "--check", dr_link_primary=linked.dr)
-    assert (again.changed(), again.results["done"]["outcome"]) == (0, "unchanged")
-
-
-def test_a_fence_is_taken_down_when_the_switch_is_refused(linked):
-    linked.rds.add_fault(fault="error", code="Forbidden.RAM", action="SwitchReplicationLink",
-                         http_status=403, message="No.")  # fmt: skip
-    run = linked.play("switchover", fails=True, dr_link_primary=linked.dr, dr_link_fence=True)
-    assert len(linked.sent("SwitchReplicationLink")) == 1
-    assert "The fence was taken down" in run.output
-    assert linked.value(linked.source, "current_setting('default_transaction_read_only')") == "off"
-    linked.write(linked.source, 2)
-    assert eventually(lambda: linked.orders(linked.dr) == 2)
 
 
 def test_rebuild_says_why_and_proves_that_data_flows_again(linked):

@@ -1,5 +1,5 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Switchover, promotion and rebuild through both doors, against the emulator on its memory engine."""
+"""Promotion and rebuild through both doors, against the emulator on its memory engine."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ansible_collections.alicloud.rds.plugins.modules import (
     replication_link,
     replication_link_promotion,
     replication_link_rebuild,
-    replication_link_switchover,
 )
 
 from .conftest import ACCOUNT, DR, QUICK, RDS_SOURCE
 
-WRITES = ("SwitchReplicationLink", "DeleteReplicationLink", "RebuildReplicationLink")
-BACK = {"primary": RDS_SOURCE, "region_id": "cn-hangzhou"}
+WRITES = ("DeleteReplicationLink", "RebuildReplicationLink")
+EMPTY_LOG = {"RequestId": "1", "DBInstanceId": DR, "TotalSize": 0, "Items": []}
+SILENT_LOG = {"fault": "body", "action": "DescribeReplicationLinkLogs", "body": EMPTY_LOG, "times": None}
 
 
 def writes(rds):
@@ -51,15 +51,6 @@ def linked(rds, run_as_action, monkeypatch):
 
 
 @pytest.fixture
-def switch(linked, run_as_action):
-    def run(check_mode=False, diff=False, **options):
-        given = {"primary": DR, "wait_interval": 0.05, **QUICK, **options}
-        return clean(run_as_action(replication_link_switchover, given, check_mode, diff))
-
-    return run
-
-
-@pytest.fixture
 def promote(linked, run_as_action):
     def run(check_mode=False, diff=False, **options):
         given = {"dr_instance_id": DR, "mode": "planned", "wait_interval": 0.05, **QUICK, **options}
@@ -77,154 +68,6 @@ def rebuild(linked, run_as_action):
     return run
 
 
-# -- switchover --------------------------------------------------------------------------------------------------------
-
-
-def test_a_switchover_swaps_the_roles_once_and_can_go_back(linked, switch):
-    preview = switch(check_mode=True, diff=True, expect_primary=RDS_SOURCE)
-    assert preview["changed"] and preview["outcome"] == "previewed"
-    assert roles(preview["topology"]["before"]) == (RDS_SOURCE, DR)
-    assert roles(preview["topology"]["after"]) == (DR, RDS_SOURCE)
-    assert preview["diff"]["before"] == {"primary": RDS_SOURCE, "dr_instance": DR, "link_state": "streaming"}
-    assert writes(linked) == []
-
-    done = switch(expect_primary=RDS_SOURCE)
-    assert done["changed"] and done["outcome"] == "switched" and done["seconds"] >= 0
-    assert roles(done["topology"]["after"]) == (DR, RDS_SOURCE)
-    assert [check["id"] for check in done["checks"] if check["result"] != "success"] == []
-    (request,) = writes(linked)
-    expected = {"DBInstanceId": RDS_SOURCE, "TargetInstanceName": DR, "TargetInstanceRegionId": "cn-shanghai"}
-    assert request["params"] == expected
-
-    again = switch(expect_primary=RDS_SOURCE)
-    assert not again["changed"] and again["outcome"] == "unchanged" and len(writes(linked)) == 1
-
-    back = switch(**BACK, expect_primary=DR)
-    assert back["outcome"] == "switched" and roles(back["topology"]["after"]) == (RDS_SOURCE, DR)
-
-
-def test_all_that_stands_in_the_way_is_named_at_once_also_in_check_mode(linked, switch):
-    linked.set_instance(DR, lock_mode="ManualLock")
-    linked.set_instance(RDS_SOURCE, status="Rebooting")
-    linked.break_link(DR, "refused")
-    for check_mode in (True, False):
-        refused = switch(check_mode=check_mode, wait=False, expect_primary="pgm-somebody", max_lag_bytes=5)
-        assert refused["error"]["code"] == "SwitchoverRefused" and refused["outcome"] == "not_sent"
-        bad = [check["id"] for check in refused["checks"] if check["result"] == "error"]
-        expected = ["expected_primary", "source_running", "dr_instance_unlocked", "link_streaming", "lag_bytes"]
-        assert bad == expected
-        assert all(check["note"] in refused["msg"] for check in refused["checks"])
-        assert f"Now: {RDS_SOURCE} (cn-hangzhou, Rebooting) is primary" in refused["msg"]
-        assert roles(refused["topology"]["after"]) == (RDS_SOURCE, DR)
-    assert writes(linked) == []
-
-
-@pytest.mark.parametrize(
-    ("told", "limits", "bad"),
-    [
-        (None, {}, []),
-        (None, {"max_lag_bytes": 0}, ["lag_bytes"]),
-        (None, {"max_lag_seconds": 9}, ["lag_seconds"]),
-        (None, {"max_lag_bytes": 0, "measured_lag_bytes": 0}, []),
-        (None, {"max_lag_bytes": 9, "measured_lag_bytes": 10}, ["lag_bytes"]),
-        ((5, 2), {"max_lag_bytes": 5, "max_lag_seconds": 2}, []),
-        ((6, 3), {"max_lag_bytes": 5, "max_lag_seconds": 2}, ["lag_bytes", "lag_seconds"]),
-        ((6, 0), {"max_lag_bytes": 5, "measured_lag_bytes": 0}, ["lag_bytes"]),
-    ],
-)
-def test_a_lag_above_the_limit_or_unknown_is_refused(linked, switch, told, limits, bad):
-    if told:
-        linked.set_quirks(replication_info="json")
-        linked.break_link(DR, "replay_paused", lag_bytes=told[0], lag_seconds=told[1])
-    preview = switch(check_mode=True, **limits)
-    assert [check["id"] for check in preview["checks"] if check["result"] == "error"] == bad
-    assert preview.get("failed", False) is bool(bad)
-    if told and not bad:
-        assert preview["lag"] == {"bytes": told[0], "seconds": told[1]}
-
-
-def test_a_log_that_does_not_tell_is_refused_unless_accepted(linked, switch):
-    linked.set_quirks(switch_row=False)
-    assert switch()["outcome"] == "switched"
-    refused = switch(**BACK)
-    assert [check["id"] for check in refused["checks"] if check["result"] == "error"] == ["link_streaming"]
-    assert "require_streaming=false" in refused["msg"]
-    assert switch(**BACK, require_streaming=False)["outcome"] == "switched"
-
-
-@pytest.mark.parametrize("told", [True, False])
-def test_what_is_no_link_cannot_be_switched(linked, switch, told):
-    linked.set_quirks(dr_instances_told=told)
-    alone = linked.add_instance(id="pgm-alone")["id"]
-    for options in ({"primary": alone}, {"primary": alone, "expect_primary": RDS_SOURCE}):
-        failed = switch(**options)
-        assert failed["error"]["code"] in ("NotLinked", "RolesDisagree") and failed["outcome"] == "not_sent"
-    already = switch(**BACK, expect_primary=DR)
-    assert already["outcome"] == "unchanged", "known from the other side, where the primary does not tell"
-    assert writes(linked) == []
-
-
-def test_a_source_that_is_no_rds_instance_cannot_be_switched(rds, link, run_as_action):
-    link()
-    failed = run_as_action(replication_link_switchover, {"primary": DR, **QUICK})
-    assert failed["error"]["code"] == "NotSwitchable" and "no RDS instance" in failed["msg"]
-
-
-@pytest.mark.parametrize("fault", ["lost", "reset", "html", "truncated"])
-def test_after_a_lost_reply_the_roles_are_read_and_nothing_is_sent_again(linked, switch, fault):
-    linked.add_fault(fault=fault, action="SwitchReplicationLink")
-    done = switch()
-    assert done["changed"] and done["outcome"] == "adopted"
-    assert roles(done["topology"]["after"]) == (DR, RDS_SOURCE)
-    assert len(writes(linked)) == 1
-
-
-def test_a_request_that_never_took_effect_ends_as_unknown_and_is_not_repeated(linked, switch):
-    linked.add_fault(fault="status", http_status=502, action="SwitchReplicationLink")
-    failed = switch()
-    assert failed["outcome"] == "unknown" and "not sent again" in failed["msg"]
-    assert f"{RDS_SOURCE} (cn-hangzhou, Running) is primary" in failed["msg"]
-    assert len(writes(linked)) == 1
-    assert switch()["outcome"] == "switched"
-
-
-def test_a_switchover_that_fails_says_who_is_primary_still(linked, switch):
-    linked.add_fault(stage="switch", fault="fail")
-    failed = switch()
-    assert failed["error"]["code"] == "SwitchoverFailed" and failed["outcome"] in ("failed", "unknown")
-    assert not failed["changed"] and f"{RDS_SOURCE} (cn-hangzhou, Running) is primary" in failed["msg"]
-    assert switch()["outcome"] == "switched"
-
-
-def test_a_wait_that_ends_is_taken_up_by_the_next_run(linked, switch):
-    linked.add_fault(stage="switch", fault="hold")
-    late = switch(wait_timeout=0.3)
-    assert late["error"]["code"] == "WaitTimeout" and late["outcome"] == "running" and late["changed"]
-    assert "GuardSwitching" in late["msg"]
-    threading.Timer(0.3, linked.release).start()
-    done = switch()
-    assert done["outcome"] == "adopted" and not done["changed"] and len(writes(linked)) == 1
-
-
-def test_without_wait_the_request_is_sent_and_the_next_run_sees_it_through(linked, switch):
-    linked.add_fault(stage="switch", fault="slow", seconds=0.3)
-    sent = switch(wait=False)
-    assert sent["changed"] and sent["outcome"] == "running"
-    assert switch()["outcome"] == "adopted"
-
-
-def test_two_runs_at_once_switch_once(linked, run_as_action):
-    linked.add_fault(stage="switch", fault="slow", seconds=0.3)
-    given = {"primary": DR, "wait_interval": 0.05, **QUICK}
-    results = []
-    run = threading.Thread(target=lambda: results.append(run_as_action(replication_link_switchover, given)))
-    run.start()
-    results.append(run_as_action(replication_link_switchover, given))
-    run.join()
-    assert sorted(result["changed"] for result in results) == [False, True], results
-    assert len([entry for entry in writes(linked) if entry["committed"]]) == 1
-
-
 # -- promotion ---------------------------------------------------------------------------------------------------------
 
 
@@ -232,10 +75,16 @@ def test_a_planned_promotion_needs_a_known_lag_of_zero(linked, promote, run_as_a
     refused = promote()
     assert [check["id"] for check in refused["checks"] if check["result"] == "error"] == ["lag_bytes"]
     assert "measured_lag_bytes" in refused["msg"] and writes(linked) == []
-    preview = promote(check_mode=True, measured_lag_bytes=0)
-    assert preview["outcome"] == "previewed" and roles(preview["topology"]["after"]) == (DR, None)
+    preview = promote(check_mode=True, diff=True, measured_lag_bytes=0)
+    assert preview["changed"] and preview["outcome"] == "previewed"
+    assert roles(preview["topology"]["before"]) == (RDS_SOURCE, DR)
+    assert roles(preview["topology"]["after"]) == (DR, None)
+    assert preview["diff"]["before"] == {"primary": RDS_SOURCE, "dr_instance": DR, "link_state": "streaming"}
+    assert writes(linked) == []
     done = promote(measured_lag_bytes=0)
-    assert done["changed"] and done["outcome"] == "promoted" and roles(done["topology"]["after"]) == (DR, None)
+    assert done["changed"] and done["outcome"] == "promoted" and done["seconds"] >= 0
+    assert roles(done["topology"]["after"]) == (DR, None)
+    assert [check["id"] for check in done["checks"] if check["result"] != "success"] == []
     (request,) = writes(linked)
     assert request["params"] == {"DBInstanceId": DR, "PromoteToMaster": "true"}
     again = promote()
@@ -244,6 +93,50 @@ def test_a_planned_promotion_needs_a_known_lag_of_zero(linked, promote, run_as_a
     given = {"dr_instance_id": DR, "source_address": "127.0.0.1", "source_port": linked.sources["onprem"]["port"]}
     relinked = run_as_action(replication_link, {**given, **ACCOUNT, **QUICK})
     assert relinked["error"]["code"] == "LinkEnded", "a promoted instance is not linked again unasked"
+
+
+def test_all_that_stands_in_the_way_is_named_at_once_also_in_check_mode(linked, promote):
+    linked.set_instance(DR, lock_mode="ManualLock", status="Rebooting")
+    linked.break_link(DR, "refused")
+    for check_mode in (True, False):
+        refused = promote(check_mode=check_mode, wait=False)
+        assert refused["error"]["code"] == "PromotionRefused" and refused["outcome"] == "not_sent"
+        bad = [check["id"] for check in refused["checks"] if check["result"] == "error"]
+        assert bad == ["dr_instance_running", "dr_instance_unlocked", "link_streaming", "lag_bytes"]
+        assert all(check["note"] in refused["msg"] for check in refused["checks"])
+        assert f"{DR} (cn-shanghai, Rebooting) is its DR instance" in refused["msg"]
+        assert roles(refused["topology"]["after"]) == (RDS_SOURCE, DR)
+    assert writes(linked) == []
+
+
+@pytest.mark.parametrize(
+    ("told", "options", "bad"),
+    [
+        (None, {}, ["lag_bytes"]),
+        (None, {"measured_lag_bytes": 0}, []),
+        (None, {"max_lag_bytes": 9, "measured_lag_bytes": 10}, ["lag_bytes"]),
+        ((5, 2), {"max_lag_bytes": 5}, []),
+        ((6, 3), {"max_lag_bytes": 5}, ["lag_bytes"]),
+        ((6, 0), {"max_lag_bytes": 5, "measured_lag_bytes": 0}, ["lag_bytes"]),
+    ],
+)
+def test_a_lag_above_the_limit_or_unknown_is_refused(linked, promote, told, options, bad):
+    if told:
+        linked.set_quirks(replication_info="json")
+        linked.break_link(DR, "replay_paused", lag_bytes=told[0], lag_seconds=told[1])
+    preview = promote(check_mode=True, **options)
+    assert [check["id"] for check in preview["checks"] if check["result"] == "error"] == bad
+    assert preview.get("failed", False) is bool(bad)
+    if told and not bad:
+        assert preview["lag"] == {"bytes": told[0], "seconds": told[1]}
+
+
+def test_a_log_that_does_not_tell_is_refused_with_a_remedy_that_can_be_carried_out(linked, promote):
+    linked.add_fault(**SILENT_LOG)
+    refused = promote(measured_lag_bytes=0)
+    assert [check["id"] for check in refused["checks"] if check["result"] == "error"] == ["link_streaming"]
+    assert "mode=forced" in refused["msg"]
+    assert promote(mode="forced", confirm=DR)["outcome"] == "promoted"
 
 
 def test_a_forced_promotion_is_asked_for_by_name_and_says_what_may_be_lost(linked, promote):
@@ -267,16 +160,58 @@ def test_what_is_no_dr_instance_is_not_promoted_silently(linked, promote, name, 
     assert writes(linked) == []
 
 
-def test_a_promotion_whose_reply_is_lost_is_found(linked, promote):
-    linked.add_fault(fault="lost", action="DeleteReplicationLink")
+@pytest.mark.parametrize("fault", ["lost", "reset", "html", "truncated"])
+def test_after_a_lost_reply_the_instance_is_read_and_nothing_is_sent_again(linked, promote, fault):
+    linked.add_fault(fault=fault, action="DeleteReplicationLink")
     done = promote(measured_lag_bytes=0)
-    assert done["changed"] and done["outcome"] == "adopted" and len(writes(linked)) == 1
+    assert done["changed"] and done["outcome"] == "adopted"
+    assert roles(done["topology"]["after"]) == (DR, None)
+    assert len(writes(linked)) == 1
+
+
+def test_a_request_that_never_took_effect_ends_as_unknown_and_is_not_repeated(linked, promote):
+    linked.add_fault(fault="status", http_status=502, action="DeleteReplicationLink")
+    failed = promote(measured_lag_bytes=0)
+    assert failed["outcome"] == "unknown" and "not sent again" in failed["msg"]
+    assert f"{DR} (cn-shanghai, Running) is its DR instance" in failed["msg"]
+    assert len(writes(linked)) == 1
+    assert promote(measured_lag_bytes=0)["outcome"] == "promoted"
 
 
 def test_a_promotion_that_fails_says_that_the_link_is_still_there(linked, promote):
     linked.add_fault(stage="promote", fault="fail")
     failed = promote(mode="forced", confirm=DR)
-    assert failed["error"]["code"] == "PromotionFailed" and "is its DR instance" in failed["msg"]
+    assert failed["error"]["code"] == "PromotionFailed" and failed["outcome"] in ("failed", "unknown")
+    assert not failed["changed"] and "is its DR instance" in failed["msg"]
+    assert promote(mode="forced", confirm=DR)["outcome"] == "promoted"
+
+
+def test_a_wait_that_ends_is_taken_up_by_the_next_run(linked, promote):
+    linked.add_fault(stage="promote", fault="hold")
+    late = promote(measured_lag_bytes=0, wait_timeout=0.3)
+    assert late["error"]["code"] == "WaitTimeout" and late["outcome"] == "running" and late["changed"]
+    assert "GuardSwitching" in late["msg"]
+    threading.Timer(0.3, linked.release).start()
+    done = promote(measured_lag_bytes=0)
+    assert done["outcome"] == "adopted" and not done["changed"] and len(writes(linked)) == 1
+
+
+def test_without_wait_the_request_is_sent_and_the_next_run_sees_it_through(linked, promote):
+    linked.add_fault(stage="promote", fault="slow", seconds=0.3)
+    sent = promote(measured_lag_bytes=0, wait=False)
+    assert sent["changed"] and sent["outcome"] == "running"
+    assert promote(measured_lag_bytes=0)["outcome"] == "adopted"
+
+
+def test_two_runs_at_once_promote_once(linked, promote):
+    linked.add_fault(stage="promote", fault="slow", seconds=0.3)
+    results = []
+    run = threading.Thread(target=lambda: results.append(promote(measured_lag_bytes=0)))
+    run.start()
+    results.append(promote(measured_lag_bytes=0))
+    run.join()
+    assert sorted(result["changed"] for result in results) == [False, True], results
+    assert len([entry for entry in writes(linked) if entry["committed"]]) == 1
 
 
 # -- rebuild -----------------------------------------------------------------------------------------------------------
@@ -293,15 +228,13 @@ def test_only_a_broken_link_is_rebuilt(linked, rebuild):
     assert len(writes(linked)) == 1 and rebuild()["outcome"] == "unchanged"
 
 
-def test_a_link_of_which_the_log_does_not_tell_is_rebuilt_if_confirmed(linked, switch, rebuild):
-    linked.set_quirks(switch_row=False)
-    switch()
-    options = {"dr_instance_id": RDS_SOURCE, "region_id": "cn-hangzhou"}
-    refused = rebuild(**options)
+def test_a_link_of_which_the_log_does_not_tell_is_rebuilt_if_confirmed(linked, rebuild):
+    linked.add_fault(**SILENT_LOG)
+    refused = rebuild()
     assert [check["id"] for check in refused["checks"] if check["result"] == "error"] == ["link_broken"]
     assert "pg_stat_wal_receiver" in refused["msg"]
     linked.add_fault(stage="basebackup", task_type="rebuild", fault="slow", seconds=0.4)
-    done = rebuild(**options, confirm=RDS_SOURCE)
+    done = rebuild(confirm=DR)
     assert done["outcome"] == "rebuilt" and done["changed"]
 
 
@@ -323,11 +256,12 @@ def test_an_instance_without_a_link_cannot_be_rebuilt(linked, rebuild):
 @pytest.mark.parametrize(
     ("module", "options", "action"),
     [
-        (replication_link_switchover, {"primary": DR}, "SwitchReplicationLink"),
         (replication_link_promotion, {"dr_instance_id": DR, "mode": "forced", "confirm": DR}, "DeleteReplicationLink"),
+        (replication_link_rebuild, {"dr_instance_id": DR}, "RebuildReplicationLink"),
     ],
 )
 def test_a_refusal_tells_the_state_and_advice_that_fits(linked, run_as_action, module, options, action):
+    linked.break_link(DR, "wal_removed")
     linked.add_fault(fault="error", action=action, code="IncorrectDBInstanceLockMode", times=None)
     failed = run_as_action(module, {**options, **QUICK})
     assert failed["outcome"] == "refused" and "Now: " in failed["msg"] and "Unlock the instance" in failed["msg"]
@@ -337,9 +271,8 @@ def test_a_refusal_tells_the_state_and_advice_that_fits(linked, run_as_action, m
 @pytest.mark.parametrize(
     ("module", "options", "named"),
     [
-        (replication_link_switchover, {"primary": "pgm/../x"}, "primary"),
-        (replication_link_switchover, {"primary": DR, "expect_primary": DR}, "the same"),
-        (replication_link_switchover, {"primary": DR, "max_lag_bytes": -1}, "max_lag_bytes"),
+        (replication_link_promotion, {"dr_instance_id": "pgm/../x", "mode": "planned"}, "dr_instance_id"),
+        (replication_link_promotion, {"dr_instance_id": DR, "mode": "planned", "max_lag_bytes": -1}, "max_lag_bytes"),
         (replication_link_promotion, {"dr_instance_id": "", "mode": "planned"}, "dr_instance_id"),
         (replication_link_rebuild, {"dr_instance_id": DR, "confirm": RDS_SOURCE}, "confirm"),
     ],
@@ -355,22 +288,21 @@ def test_wrong_options_are_named_and_nothing_is_sent(rds, run_module, monkeypatc
 
 def test_the_module_door_gives_the_same(linked, run_as_module, run_as_action):
     calls = [
-        (replication_link_switchover, {"primary": DR}, True),
-        (replication_link_switchover, {"primary": DR}, False),
-        (replication_link_rebuild, {"dr_instance_id": RDS_SOURCE}, False),
-        (replication_link_promotion, {"dr_instance_id": RDS_SOURCE, "mode": "planned"}, False),
-        (replication_link_promotion, {"dr_instance_id": RDS_SOURCE, "mode": "forced", "confirm": RDS_SOURCE}, True),
+        (replication_link_rebuild, {"dr_instance_id": DR}, False),
+        (replication_link_promotion, {"dr_instance_id": DR, "mode": "planned"}, False),
+        (replication_link_promotion, {"dr_instance_id": DR, "mode": "planned", "measured_lag_bytes": 0}, True),
+        (replication_link_promotion, {"dr_instance_id": DR, "mode": "forced", "confirm": DR}, False),
     ]
     for module, options, check_mode in calls:
         first = run_as_module(module, {**options, **QUICK}, check_mode, True)
         second = run_as_action(module, {**options, **QUICK}, check_mode, True)
         assert first.keys() - {"invocation"} >= second.keys() - {"invocation", "diff"}, (first, second)
-        if check_mode or first["outcome"] != "switched":
+        if check_mode or first["outcome"] != "promoted":
             assert (first["outcome"], first["checks"]) == (second["outcome"], second["checks"])
 
 
 def test_each_region_is_asked_at_its_own_endpoint_with_the_same_keys():
-    rules = _arguments.REPLICATION_LINK_SWITCHOVER["argument_spec"]
+    rules = _arguments.API_CHECK["argument_spec"]
     options = {name: rule.get("default") for name, rule in rules.items()}
     options |= {"access_key_id": "LTAI", "access_key_secret": "secret", "region_id": "cn-hangzhou"}
     regions = _operation.Regions(options, {}, None)

@@ -16,7 +16,6 @@ from ansible_collections.alicloud.rds.plugins.modules import (
     replication_link,
     replication_link_info,
     replication_link_promotion,
-    replication_link_switchover,
 )
 from tests.rds_emulator.seed import QUIRKS
 
@@ -54,9 +53,9 @@ ANSWERS = {
     "task_ids": {"growing": {"task_ids": "grow with time"}, "falling": {"task_ids": "do not grow with time"}},
     "switch_row": {True: {"verb_task_ids": "not asked: needs a write"}, False: {}},  # only a switchover can tell
 }
-# Where the collection cannot go on, it stops with one of its codes: (apply, apply again, switch over).
+# Where the collection cannot go on, it stops with one of its codes: (apply, apply again, promote).
 STOPS = {
-    ("dr_info_told", False): (None, "LinkEnded", "RolesDisagree"),
+    ("dr_info_told", False): (None, "LinkEnded", "NotDrInstance"),
     ("log_items", "wrapped"): ("ReplyUnreadable",) * 3,
 }
 CASES = [(name, value) for name, values in QUIRKS.items() for value in values]
@@ -71,7 +70,7 @@ def test_every_unknown_is_told_and_coped_with(rds, run_as_action, monkeypatch, n
     for variable, content in rds.environment.items():
         monkeypatch.setenv(variable, content)
     rds.set_quirks(**{name: value})
-    apply_stop, again_stop, switch_stop = STOPS.get((name, value), (None, None, None))
+    apply_stop, again_stop, promote_stop = STOPS.get((name, value), (None, None, None))
     results = []
 
     def run(module, options, check_mode=False):
@@ -92,8 +91,9 @@ def test_every_unknown_is_told_and_coped_with(rds, run_as_action, monkeypatch, n
     info = run(replication_link_info, {"dr_instance_id": DR})
     assert code_of(info) == apply_stop
     assert again_stop or info["link"]["state"] == "streaming"
-    switch = run(replication_link_switchover, {"primary": DR, "expect_primary": RDS_SOURCE, **QUICK}, True)
-    assert code_of(switch) == switch_stop and (switch_stop or switch["outcome"] == "previewed"), switch
+    planned = {"dr_instance_id": DR, "mode": "planned", "measured_lag_bytes": 0, **QUICK}
+    promotion = run(replication_link_promotion, planned, True)
+    assert code_of(promotion) == promote_stop and (promote_stop or promotion["outcome"] == "previewed"), promotion
 
     told = run(api_check, {"dr_instance_id": DR, **SOURCE})
     answers = {item["id"]: item["answer"] for item in told["findings"]}
