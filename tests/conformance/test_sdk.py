@@ -6,6 +6,7 @@ Its connection pool is shared by the whole process, so a fault that spoils a con
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -76,16 +77,16 @@ def creation(emulator: Emulator, dry_run: bool, **more: Any) -> models.CreateRep
 
 
 def from_rds(dry_run: bool, **more: Any) -> models.CreateReplicationLinkRequest:
-    return models.CreateReplicationLinkRequest(
-        dbinstance_id=DR,
-        dry_run=dry_run,
-        source_category="aliyunRDS",
-        source_instance_name=SOURCE,
-        source_instance_region_id="cn-hangzhou",
-        replicator_account="dr_sync",
-        replicator_password=PASSWORD,
-        **more,
-    )
+    arguments: dict[str, Any] = {
+        "dbinstance_id": DR,
+        "dry_run": dry_run,
+        "source_category": "aliyunRDS",
+        "source_instance_name": SOURCE,
+        "source_instance_region_id": "cn-hangzhou",
+        "replicator_account": "dr_sync",
+        "replicator_password": PASSWORD,
+    }
+    return models.CreateReplicationLinkRequest(**{**arguments, **more})
 
 
 def rows(client: Client, kind: str, instance: str = DR, **more: Any) -> list[Any]:
@@ -153,23 +154,50 @@ def test_the_life_of_a_link(rds: Emulator, algorithm: str | None) -> None:
     assert "Check rds databases: error" in finished(client, "create-dryrun", again.task_id).detail
 
 
-def test_switch_there_and_back(rds: Emulator) -> None:
+def test_roles_change_by_a_promotion_and_a_new_link(rds: Emulator) -> None:
+    """There, and home again: each new primary is protected by a link onto an empty instance."""
     client = connect(rds)
     made = client.create_replication_link(from_rds(False)).body
     assert finished(client, "create", made.task_id).task_status == "success"
     assert json.loads(attribute(client, SOURCE).disaster_recovery_instances)[0]["insName"] == DR
-    for old, new, region in ((SOURCE, DR, "cn-shanghai"), (DR, SOURCE, "cn-hangzhou")):
-        request = models.SwitchReplicationLinkRequest(
-            dbinstance_id=old, target_instance_name=new, target_instance_region_id=region
-        )
-        client.switch_replication_link(request)
-        until(lambda old=old, new=new: running(client, old) and running(client, new))
-        assert attribute(client, new).disaster_recovery_info is None
-        assert json.loads(attribute(client, old).disaster_recovery_info)["sourceInstanceName"] == new
-        assert until(lambda old=old: rows(client, "create", old)[0].replication_state == "steaming")
+    way = [(DR, "cn-shanghai"), ("pgm-home", "cn-hangzhou"), ("pgm-away", "cn-shanghai")]
+    for (primary, region), (spare, place) in itertools.pairwise(way):
+        promotion = models.DeleteReplicationLinkRequest(dbinstance_id=primary, promote_to_master=True)
+        client.delete_replication_link(promotion)
+        until(lambda primary=primary: running(client, primary))
+        assert attribute(client, primary).disaster_recovery_info is None
+        rds.add_instance(id=spare, region_id=place)
+        link = {"dbinstance_id": spare, "source_instance_name": primary, "source_instance_region_id": region}
+        client.create_replication_link(from_rds(False, **link))
+        until(lambda spare=spare: running(client, spare))
+        (row,) = rows(client, "create", spare)
+        assert (row.task_status, row.replication_state) == ("success", "steaming"), row.detail
+        assert json.loads(attribute(client, spare).disaster_recovery_info)["sourceInstanceName"] == primary
         if is_real(rds):
-            rds.sql(new, f"INSERT INTO orders (id, item) SELECT max(id) + 1, '{new}' FROM orders")
-            until(lambda old=old, new=new: rds.sql(old, f"SELECT id FROM orders WHERE item = '{new}'"))
+            rds.sql(primary, f"INSERT INTO orders (id, item) SELECT max(id) + 1, '{primary}' FROM orders")
+            query = f"SELECT id FROM orders WHERE item = '{primary}'"
+            until(lambda spare=spare, query=query: rds.sql(spare, query))
+
+
+def test_a_switch_is_refused_for_postgresql(memory: Emulator) -> None:
+    """It is documented for SQL Server only."""
+    client = connect(memory)
+    made = client.create_replication_link(from_rds(False)).body
+    finished(client, "create", made.task_id)
+    for name, code, status in (
+        (SOURCE, "IncorrectDBInstanceType", 403),
+        ("pgm-none", "InvalidDBInstanceName.NotFound", 404),
+    ):
+        request = models.SwitchReplicationLinkRequest(
+            dbinstance_id=name, target_instance_name=DR, target_instance_region_id="cn-shanghai"
+        )
+        with pytest.raises(ClientException) as refused:
+            client.switch_replication_link(request)
+        assert (refused.value.code, refused.value.status_code) == (code, status)
+    with pytest.raises(ClientException, match=r"Forbidden\.RAM"):
+        connect(memory, AUDITOR).switch_replication_link(request)
+    assert not any(entry["committed"] for entry in memory.journal("SwitchReplicationLink"))
+    assert json.loads(attribute(client).disaster_recovery_info)["sourceInstanceName"] == SOURCE
 
 
 def test_rebuild(rds: Emulator) -> None:

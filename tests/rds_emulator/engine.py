@@ -146,11 +146,5 @@ class Engine(Protocol):
     def promote(self, target: str) -> None:
         """End recovery of the target and return when it accepts writes (pg_is_in_recovery() is false)."""
 
-    def switch(self, primary: str, standby: str, timeout: float) -> None:
-        """Planned switchover: fence `primary`, wait for equal LSN, promote `standby`, make `primary` its standby.
-
-        If the standby does not catch up within `timeout` seconds the fence is undone, nothing has changed, EngineError.
-        """
-
     def close(self) -> None:
         """Stop every cluster and remove all data. May be called twice."""

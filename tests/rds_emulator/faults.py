@@ -24,7 +24,7 @@ from .errors import CATALOGUE, ApiError
 from .reading import Reader, ReadError, anything, fields, number, one_of, text
 from .wire import Reply, json_reply
 
-STAGES = ("precheck", "basebackup", "startup", "increment", "switch", "promote")  # the last two show in no row
+STAGES = ("precheck", "basebackup", "startup", "increment", "promote")  # the last one shows in no row
 _COUNT = number(0, 1_000_000)
 _STATUS = number(200, 599)
 _COMMON: dict[str, Reader] = {"fault": text, "skip": _COUNT, "times": number(1, 1_000_000)}
@@ -62,7 +62,7 @@ _STAGE_READER = fields(
         "stage": one_of(*STAGES),
         "fault": one_of("hold", "fail", "slow"),
         "instance": text,
-        "task_type": one_of("create", "create-dryrun", "rebuild", "switch", "promote"),
+        "task_type": one_of("create", "create-dryrun", "rebuild", "promote"),
         "seconds": number(0, 3600, float),
         "message": text,
     },

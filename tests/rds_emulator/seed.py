@@ -16,7 +16,6 @@
     faults: [...]                   # rules as in faults.py
     quirks: {...}                   # see QUIRKS
     limits: {CreateReplicationLink: 10 per second}
-    switch_timeout: 60              # seconds for a standby to catch up in a switch, which fails then
     memory: {stage_seconds: 0.05}   # default of every cluster's `memory`, see engines/memory.py
 
 Only `keys` must be there. Every mistake is one sentence that names the key, and is found before anything is created.
@@ -52,7 +51,6 @@ QUIRKS: dict[str, tuple[Any, ...]] = {
     "dr_info_told": (True, False),  # DisasterRecoveryInfo of a DR instance
     "log_items": ("list", "wrapped"),  # Items of the log
     "task_ids": ("growing", "falling"),
-    "switch_row": (True, False),  # whether the log of the new DR instance gets a row for the link after a switch
 }
 STATUSES = (
     *("Creating", "Running", "Deleting", "Rebooting", "Stopping", "Stopped", "Released", "Restoring", "TRANSING"),
@@ -172,7 +170,6 @@ class Seed:
     faults: list[Any]
     quirks: dict[str, Any]
     limits: dict[str, tuple[int, float]]
-    switch_timeout: float
     memory: dict[str, Any] = field(default_factory=dict)
 
 
@@ -193,7 +190,6 @@ def read_seed(data: Any) -> Seed:
     """Check a seed and make its objects, afresh at every call; ReadError names the first mistake."""
     readers: dict[str, Reader] = {"keys": list_of(read_key), "region_id": identifier, "quirks": read_quirks}
     readers |= {"limits": _limits, "memory": _memory, "faults": list_of(_rule)}
-    readers |= {"switch_timeout": number(0, 3600, float)}
     readers |= {"instances": list_of(anything), "sources": list_of(anything)}  # read below, with the defaults
     top = fields(readers, "keys")("", data)
     if not top["keys"]:
@@ -209,8 +205,8 @@ def read_seed(data: Any) -> Seed:
             raise ReadError(f"{name} is used twice; ids of instances and names of sources must differ")
         seen.add(name)
     quirks = {name: values[0] for name, values in QUIRKS.items()} | top.get("quirks", {})
-    faults, limits, timeout = top.get("faults", []), top.get("limits", {}), top.get("switch_timeout", 60.0)
-    return Seed(top["keys"], region, instances, sources, faults, quirks, limits, timeout, memory)
+    faults, limits = top.get("faults", []), top.get("limits", {})
+    return Seed(top["keys"], region, instances, sources, faults, quirks, limits, memory)
 
 
 def read_key(where: str, value: Any) -> Key:

@@ -18,7 +18,7 @@ from .errors import ApiError
 from .faults import Faults
 from .models import MASK, Instance, Link, Task
 from .store import Store, View
-from .tasks import CREATING, SWITCHING, Tasks, detail
+from .tasks import CREATING, PROMOTING, Tasks, detail
 
 VERSION = "2014-08-15"
 REGIONS = (
@@ -44,11 +44,9 @@ class Operation:
 class Service:
     """The actions, on one store and one engine."""
 
-    def __init__(
-        self, store: Store, engine: Engine, faults: Faults, quirks: Mapping[str, Any], switch_timeout: float
-    ) -> None:
+    def __init__(self, store: Store, engine: Engine, faults: Faults, quirks: Mapping[str, Any]) -> None:
         self._store, self._engine, self._quirks = store, engine, quirks
-        self._tasks = Tasks(store, engine, faults, switch_timeout)
+        self._tasks = Tasks(store, engine, faults)
         link = (
             "DBInstanceId DryRun SourceAddress SourcePort ReplicatorAccount ReplicatorPassword SourceCategory "
             "SourceInstanceName SourceInstanceRegionId TaskId TaskName TargetAddress"
@@ -63,7 +61,7 @@ class Service:
             "CreateReplicationLink": _operation(self.create_link, True, link),
             "DescribeReplicationLinkLogs": _operation(self.describe_logs, False, logs),
             "DeleteReplicationLink": _operation(self.delete_link, True, "DBInstanceId PromoteToMaster ResourceOwnerId"),
-            "SwitchReplicationLink": _operation(self.switch_link, True, switch, post_only=True),
+            "SwitchReplicationLink": _operation(self.refuse_switch, True, switch, post_only=True),
             "RebuildReplicationLink": _operation(self.rebuild_link, True, "DBInstanceId"),
             "DescribeDBInstanceAttribute": _operation(self.describe_attribute, False, "DBInstanceId Expired"),
             "DescribeDBInstances": _operation(self.describe_instances, False, listing),
@@ -85,9 +83,9 @@ class Service:
             task = Task(number, arguments.get("TaskName") or f"{kind}-{number}", kind, instance.id, link)
             self._store.tasks.append(task)
             if dry_run:
-                self._tasks.start([instance], None, lambda: self._tasks.dry_run(instance, task))
+                self._tasks.start(instance, None, lambda: self._tasks.dry_run(instance, task))
             else:
-                self._tasks.start([instance], CREATING, lambda: self._tasks.create(instance, task))
+                self._tasks.start(instance, CREATING, lambda: self._tasks.create(instance, task))
         return {"DBInstanceId": instance.id, "TaskId": task.id, "TaskName": task.name}
 
     def delete_link(self, arguments: Mapping[str, str]) -> Answer:
@@ -96,28 +94,16 @@ class Service:
         with self._store.change():
             instance = self._linked(_required(arguments, "DBInstanceId"))
             if promote:
-                self._tasks.start([instance], SWITCHING, lambda: self._tasks.promote(instance))
+                self._tasks.start(instance, PROMOTING, lambda: self._tasks.promote(instance))
             else:
                 instance.link = None
             return self._accepted(instance.id, "delete")
 
-    def switch_link(self, arguments: Mapping[str, str]) -> Answer:
-        """SwitchReplicationLink. DBInstanceId is the source here, and TargetInstanceName its DR instance."""
-        source_id, target_id, region = (
-            _required(arguments, name) for name in ("DBInstanceId", "TargetInstanceName", "TargetInstanceRegionId")
-        )
-        with self._store.change():
-            source = self._instance(source_id)
-            target = self._instance(target_id)
-            if target.region_id != region:
-                raise self._not_found("TargetInstanceRegionId")
-            if target.link is None or target.link.source_instance != source.id:
-                raise ApiError("IncorrectDBInstance", note="the two instances have no link")
-            self._ready(source)
-            self._ready(target)
-            row = self._quirks["switch_row"]
-            self._tasks.start([source, target], SWITCHING, lambda: self._tasks.switch(source, target, row))
-            return self._accepted(target.id, "switch")
+    def refuse_switch(self, arguments: Mapping[str, str]) -> Answer:
+        """SwitchReplicationLink. It is documented for SQL Server only, and no instance here has a SQL Server."""
+        with self._store.lock:
+            self._instance(_required(arguments, "DBInstanceId"))
+        raise ApiError("IncorrectDBInstanceType")
 
     def rebuild_link(self, arguments: Mapping[str, str]) -> Answer:
         """RebuildReplicationLink: copies the source again, with the credentials of the link."""
@@ -125,7 +111,7 @@ class Service:
             instance = self._linked(_required(arguments, "DBInstanceId"))
             link = instance.link
             assert link is not None
-            self._tasks.start([instance], CREATING, lambda: self._tasks.rebuild(instance, link))
+            self._tasks.start(instance, CREATING, lambda: self._tasks.rebuild(instance, link))
             return self._accepted(instance.id, "rebuild")
 
     def _accepted(self, instance_id: str, verb: str) -> Answer:

@@ -1,5 +1,5 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
-"""What goes on in the background after a request was accepted: dry runs, creation of links, switches and the like.
+"""What goes on in the background after a request was accepted: dry runs, creation of links, promotions and rebuilds.
 
 An instance that a task works on is `busy`: no second task starts there, and nobody deletes it. A task that finds its
 instance `gone` stops before its next stage, so a deleted instance is never started again.
@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,40 +21,37 @@ from .store import Store
 
 STREAMING_TIMEOUT = 60.0  # seconds for a started standby to stream
 CREATING = "GuardDBInstanceCreating"  # DBInstanceStatus while a link is made (instance-state-table)
-SWITCHING = "GuardSwitching"  # the same while roles change; also used for promotion, whose status is not documented
+PROMOTING = "GuardSwitching"  # ASSUMED: the status during a promotion is not documented
 
 
 class Tasks:
     """Runs work in threads, one thread per busy instance."""
 
-    def __init__(self, store: Store, engine: Engine, faults: Faults, switch_timeout: float) -> None:
+    def __init__(self, store: Store, engine: Engine, faults: Faults) -> None:
         self._store, self._engine, self._faults = store, engine, faults
-        self._switch_timeout = switch_timeout  # seconds for a standby to catch up
 
-    def start(self, instances: Sequence[Instance], status: str | None, work: Callable[[], None]) -> None:
-        """Run `work` in the background; the instances are busy, and in `status`, till it ends. Hold the lock."""
-        for instance in instances:
-            instance.busy = True
-            instance.status = status or instance.status
+    def start(self, instance: Instance, status: str | None, work: Callable[[], None]) -> None:
+        """Run `work` in the background; the instance is busy, and in `status`, till it ends. Hold the lock."""
+        instance.busy = True
+        instance.status = status or instance.status
 
         def run() -> None:
             try:
                 work()
             except EngineError as error:
-                print(f"task on {instances[0].id}: {error}", file=sys.stderr)
+                print(f"task on {instance.id}: {error}", file=sys.stderr)
             except Exception as error:
                 print(f"{type(error).__name__}, text withheld:", file=sys.stderr)  # it may quote a parameter
                 traceback.print_tb(error.__traceback__)
             finally:
                 with self._store.change():
-                    for instance in instances:
-                        instance.busy = False
-                        if instance.status == status:
-                            instance.status = "Running"
+                    instance.busy = False
+                    if instance.status == status:
+                        instance.status = "Running"
                 with self._store.idle:
                     self._store.idle.notify_all()
 
-        threading.Thread(target=run, name=f"task-{instances[0].id}", daemon=True).start()
+        threading.Thread(target=run, name=f"task-{instance.id}", daemon=True).start()
 
     def dry_run(self, instance: Instance, task: Task) -> None:
         """Run the prechecks and nothing else."""
@@ -80,28 +77,10 @@ class Tasks:
 
     def promote(self, instance: Instance) -> None:
         """Promote the instance, then forget its link. If promotion fails the link is still there."""
-        self._begin([instance], "promote", "promote")
+        self._begin(instance, "promote", "promote")
         self._engine.promote(instance.id)
         with self._store.change():
             instance.link, instance.type = None, "Primary"
-
-    def switch(self, source: Instance, target: Instance, row: bool) -> None:
-        """Let source and DR instance change places; if it fails, nothing has changed."""
-        self._begin([target, source], "switch", "switch")
-        self._engine.switch(source.id, target.id, self._switch_timeout)
-        with self._store.change():
-            old = target.link
-            assert old is not None
-            link = Link(
-                self._engine.host, target.port, old.account, old.password, "aliyunRDS", target.id, target.region_id
-            )
-            target.link, source.link = None, link
-            target.type, source.type = source.type, target.type
-            if row:
-                number = self._store.next_task_id()
-                link.task_id = number
-                name = f"switch-{number}"
-                self._store.tasks.append(Task(number, name, "create", source.id, link, "success", "increment"))
 
     def _attempt(self, instance: Instance, task: Task, work: Callable[[], None]) -> None:
         try:
@@ -123,17 +102,13 @@ class Tasks:
         if task:
             with self._store.change():
                 task.stage, task.modified = stage, timestamp()
-        self._begin([instance], stage, task.type if task else "rebuild")
+        self._begin(instance, stage, task.type if task else "rebuild")
         yield
 
-    def _begin(self, instances: Sequence[Instance], stage: str, task_type: str) -> None:
-        """Let a fault have its way with a stage that begins on the first of these instances."""
-
-        def gone() -> bool:
-            return any(instance.gone.is_set() for instance in instances)
-
-        self._faults.at_stage(stage, instances[0].id, task_type, gone)
-        if gone():
+    def _begin(self, instance: Instance, stage: str, task_type: str) -> None:
+        """Let a fault have its way with a stage that begins on this instance."""
+        self._faults.at_stage(stage, instance.id, task_type, instance.gone.is_set)
+        if instance.gone.is_set():
             raise EngineError("the instance was deleted")
 
     def _precheck(self, instance: Instance, task: Task) -> None:

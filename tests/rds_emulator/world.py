@@ -42,7 +42,7 @@ class World:
         self.faults.clear()
         self.faults.add(seed.faults)
         self._seed = seed
-        self.service = Service(self.store, self.engine, self.faults, self.quirks, seed.switch_timeout)
+        self.service = Service(self.store, self.engine, self.faults, self.quirks)
 
     def build(self, ports: dict[str, int] | None = None) -> None:
         """Create the seed's clusters, several at a time; `ports` are those to use again. EngineError if one fails."""

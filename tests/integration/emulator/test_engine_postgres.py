@@ -1,9 +1,8 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
-"""The postgres engine against real PostgreSQL: links, switchovers, promotion, and giving up."""
+"""The postgres engine against real PostgreSQL: links, promotion, and giving up."""
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import socket
 import threading
@@ -132,72 +131,6 @@ def test_a_standby_that_cannot_stream_says_so(engine: PostgresEngine, pair: tupl
     engine.start_standby(target)
     with pytest.raises(EngineError, match="not streaming"):
         engine.wait_streaming(target, 0.5)
-
-
-class Writer(threading.Thread):
-    """Writes numbers one by one wherever a primary answers, and remembers those that were acknowledged."""
-
-    def __init__(self, engine: PostgresEngine, names: tuple[str, str]) -> None:
-        super().__init__(daemon=True)
-        self.engine, self.names = engine, names
-        self.acknowledged: list[int] = []
-        self.stopping = threading.Event()
-
-    def run(self) -> None:
-        number = itertools.count()
-        while not self.stopping.is_set():
-            for name in self.names:
-                with contextlib.suppress(pg8000.Error, OSError), client(self.engine, name) as connection:
-                    while not self.stopping.is_set():
-                        value = next(number)
-                        connection.run(f"INSERT INTO t VALUES ({value})")
-                        self.acknowledged.append(value)
-            time.sleep(0.005)
-
-    def more(self) -> None:
-        enough = len(self.acknowledged) + 20
-        eventually(lambda: len(self.acknowledged) > enough, "the writer gets on")
-
-
-def test_switching_there_and_back_loses_no_row(engine: PostgresEngine) -> None:
-    names = cluster(engine, "source", settings={"max_connections": "50"}), cluster(engine, "target")
-    engine.sql(names[0], "CREATE TABLE t (i int PRIMARY KEY)")
-    engine.sql(names[0], f"GRANT ALL ON t TO {APP.name}")
-    link(engine, *names)
-    writer = Writer(engine, names)
-    writer.start()
-    primary, standby = names
-    for _unused in range(2):
-        writer.more()
-        engine.switch(primary, standby, PATIENCE)
-        primary, standby = standby, primary
-        assert engine.link_state(primary).state == "none"
-        assert engine.link_state(standby).state == "streaming"
-    writer.more()
-    writer.stopping.set()
-    writer.join(PATIENCE)
-    rows = {row["i"] for row in engine.sql(primary, "SELECT i FROM t")}
-    assert set(writer.acknowledged) <= rows
-    eventually(lambda: engine.sql(standby, "SELECT count(*) AS n FROM t")[0]["n"] == len(rows), "the standby has all")
-    for name in names:
-        engine.destroy(name)
-
-
-def test_a_switch_that_cannot_catch_up_changes_nothing(engine: PostgresEngine, pair: tuple[str, str]) -> None:
-    source, target = pair
-    engine.sql(source, "CREATE TABLE t (i int)")
-    engine.sql(source, f"GRANT ALL ON t TO {APP.name}")
-    link(engine, source, target)
-    engine.sql(target, "SELECT pg_wal_replay_pause()")
-    engine.sql(source, "INSERT INTO t VALUES (1)")
-    with pytest.raises(EngineError, match="nothing was changed"):
-        engine.switch(source, target, 0.5)
-    with client(engine, source) as connection:
-        connection.run("INSERT INTO t VALUES (2)")
-    engine.sql(target, "SELECT pg_wal_replay_resume()")
-    eventually(lambda: engine.sql(target, "SELECT count(*) AS n FROM t")[0]["n"] == 2, "the link still works")
-    with pytest.raises(EngineError, match="not a streaming standby"):
-        engine.switch(target, source, PATIENCE)
 
 
 def test_cancel_gives_back_an_empty_primary(engine: PostgresEngine, pair: tuple[str, str]) -> None:

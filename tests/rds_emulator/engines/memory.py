@@ -259,18 +259,6 @@ class MemoryEngine:
             raise EngineError(f"{target} cannot write WAL")
         here.standby, here.source, here.broken, here.wound = False, None, False, ""
 
-    def switch(self, primary: str, standby: str, timeout: float) -> None:
-        old, new = self._get(primary), self._get(standby)
-        self._pause(old)
-        with self._lock:
-            if new.source is None or self.link_state(standby).state != "streaming":
-                raise EngineError(f"{standby} is not in sync with {primary}")
-            if new.wound:  # replay is paused
-                raise EngineError(f"{standby} did not catch up with {primary} in time, nothing was changed")
-            login = new.source
-            old.source = SourceLogin(self.host, new.port, login.account, login.password)
-            old.standby, new.standby, new.source = True, False, None
-
     def close(self) -> None:
         self._closed.set()
         with self._lock:

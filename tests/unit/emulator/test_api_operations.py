@@ -125,44 +125,18 @@ def test_removal_without_promotion_leaves_a_standby(rds: Driver) -> None:
     assert rds.world.engine.link_state("pgm-dr").state != "none"
 
 
-def test_switch_swaps_the_roles_and_back(rds: Driver) -> None:
+def test_a_promoted_instance_is_the_source_of_the_next_link(rds: Driver) -> None:
     rds.create_from_rds()
     rds.idle()
-    answer = rds.call(
-        "SwitchReplicationLink",
-        DBInstanceId="pgm-src",
-        TargetInstanceName="pgm-dr",
-        TargetInstanceRegionId="cn-shanghai",
-    )
-    assert answer["DBInstanceId"] == "pgm-dr"
+    rds.call("DeleteReplicationLink", DBInstanceId="pgm-dr", PromoteToMaster="true")
     rds.idle()
-    assert "DisasterRecoveryInfo" not in rds.attribute("pgm-dr")
-    assert json.loads(rds.attribute("pgm-src")["DisasterRecoveryInfo"])["sourceInstanceName"] == "pgm-dr"
-    assert rds.rows(instance="pgm-src")[0]["ReplicationState"] == "steaming"
-    assert rds.rows(instance="pgm-dr")[0]["ReplicationState"] == "finish"
-    rds.call(
-        "SwitchReplicationLink",
-        DBInstanceId="pgm-dr",
-        TargetInstanceName="pgm-src",
-        TargetInstanceRegionId="cn-hangzhou",
-    )
-    rds.idle()
-    assert json.loads(rds.attribute("pgm-dr")["DisasterRecoveryInfo"])["sourceInstanceName"] == "pgm-src"
-
-
-def test_a_switch_out_of_sync_changes_nothing(rds: Driver) -> None:
-    rds.create_from_rds()
-    rds.idle()
-    rds.world.engine.set_broken("pgm-dr", True)  # type: ignore[attr-defined]
-    rds.call(
-        "SwitchReplicationLink",
-        DBInstanceId="pgm-src",
-        TargetInstanceName="pgm-dr",
-        TargetInstanceRegionId="cn-shanghai",
-    )
-    rds.idle()
-    assert "DisasterRecoveryInfo" in rds.attribute("pgm-dr")
-    assert rds.attribute("pgm-dr")["DBInstanceStatus"] == "Running"
+    rds.world.add_instance({"id": "pgm-new"})
+    rds.create_from_rds(instance="pgm-new", SourceInstanceName="pgm-dr", SourceInstanceRegionId="cn-shanghai")
+    rds.idle("pgm-new")
+    assert json.loads(rds.attribute("pgm-new")["DisasterRecoveryInfo"])["sourceInstanceName"] == "pgm-dr"
+    assert rds.attribute("pgm-dr")["GuardDBInstanceId"] == "pgm-new"
+    assert "GuardDBInstanceId" not in rds.attribute("pgm-src")
+    assert rds.rows(instance="pgm-new")[0]["ReplicationState"] == "steaming"
 
 
 def test_rebuild_keeps_the_link(rds: Driver) -> None:
@@ -175,11 +149,6 @@ def test_rebuild_keeps_the_link(rds: Driver) -> None:
     assert rds.rows()[0]["ReplicationState"] == "steaming"
 
 
-def switch(rds: Driver) -> None:
-    names = {"DBInstanceId": "pgm-src", "TargetInstanceName": "pgm-dr", "TargetInstanceRegionId": "cn-shanghai"}
-    rds.call("SwitchReplicationLink", **names)
-
-
 def same_link(rds: Driver) -> bool:
     """Both instances run, and are linked as create_from_rds() left them."""
     statuses = {rds.attribute(name)["DBInstanceStatus"] for name in ("pgm-dr", "pgm-src")}
@@ -188,29 +157,24 @@ def same_link(rds: Driver) -> bool:
 
 
 @pytest.mark.parametrize("fault", ["hold", "slow", "fail"])
-@pytest.mark.parametrize("stage", ["switch", "promote"])
-def test_a_switch_and_a_promotion_can_be_held_slowed_and_failed(rds: Driver, stage: str, fault: str) -> None:
+def test_a_promotion_can_be_held_slowed_and_failed(rds: Driver, fault: str) -> None:
     rds.create_from_rds()
     rds.idle()
-    rds.world.add_faults([{"stage": stage, "fault": fault, "task_type": stage, "instance": "pgm-dr", "seconds": 0.2}])
-    if stage == "switch":
-        switch(rds)
-    else:
-        rds.call("DeleteReplicationLink", DBInstanceId="pgm-dr", PromoteToMaster="true")
+    rule = {"stage": "promote", "fault": fault, "task_type": "promote", "instance": "pgm-dr", "seconds": 0.2}
+    rds.world.add_faults([rule])
+    rds.call("DeleteReplicationLink", DBInstanceId="pgm-dr", PromoteToMaster="true")
     if fault != "fail":
         assert rds.attribute()["DBInstanceStatus"] == "GuardSwitching"
     rds.idle()
-    rds.idle("pgm-src")
     assert same_link(rds) == (fault == "fail")
 
 
-@pytest.mark.parametrize("name", ["pgm-src", "pgm-dr"])
-def test_deleting_either_instance_ends_a_held_switch(rds: Driver, name: str) -> None:
+def test_deleting_an_instance_ends_its_held_promotion(rds: Driver) -> None:
     rds.create_from_rds()
     rds.idle()
-    rds.world.add_faults([{"stage": "switch", "fault": "hold"}])
-    switch(rds)
-    rds.world.delete_instance(name)
+    rds.world.add_faults([{"stage": "promote", "fault": "hold"}])
+    rds.call("DeleteReplicationLink", DBInstanceId="pgm-dr", PromoteToMaster="true")
+    rds.world.delete_instance("pgm-dr")
     assert not any(instance.busy for instance in rds.world.store.instances.values())
 
 
@@ -233,10 +197,6 @@ def test_a_link_breaks_and_is_repaired(rds: Driver, how: str) -> None:
         with pytest.raises(EngineError, match="not streaming"):
             engine.break_link("pgm-dr", how)
 
-    switch(rds)
-    rds.idle()
-    rds.idle("pgm-src")
-    assert same_link(rds)
     rds.call("RebuildReplicationLink", DBInstanceId="pgm-dr")
     rds.idle()
     assert same_link(rds)
@@ -409,21 +369,27 @@ def test_an_instance_without_a_link_is_refused(rds: Driver, action: str) -> None
         rds.call(action, DBInstanceId="pgm-dr", PromoteToMaster="true")
 
 
-def test_switch_refuses_strangers(rds: Driver) -> None:
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        ("pgm-src", "IncorrectDBInstanceType"),
+        ("pgm-dr", "IncorrectDBInstanceType"),
+        ("pgm-none", "InvalidDBInstanceName.NotFound"),
+        (None, "RequiredParam.NotFound"),
+    ],
+)
+def test_a_switch_is_refused_and_changes_nothing(rds: Driver, name: str | None, code: str) -> None:
     rds.create_from_rds()
     rds.idle()
-    good = {"DBInstanceId": "pgm-src", "TargetInstanceName": "pgm-dr", "TargetInstanceRegionId": "cn-shanghai"}
-    for changes, code in (
-        (
-            {"DBInstanceId": "pgm-dr", "TargetInstanceName": "pgm-src", "TargetInstanceRegionId": "cn-hangzhou"},
-            "Incorr",
-        ),
-        ({"TargetInstanceRegionId": "cn-beijing"}, "InvalidDBInstanceName.NotFound"),
-        ({"TargetInstanceName": "pgm-none"}, "InvalidDBInstanceName.NotFound"),
-        ({"TargetInstanceName": ""}, "RequiredParam.NotFound"),
-    ):
-        with pytest.raises(ApiError, match=code):
-            rds.call("SwitchReplicationLink", **{**good, **changes})
+    with pytest.raises(ApiError) as caught:
+        rds.call(
+            "SwitchReplicationLink",
+            DBInstanceId=name,
+            TargetInstanceName="pgm-dr",
+            TargetInstanceRegionId="cn-shanghai",
+        )
+    assert (caught.value.code, caught.value.status) == (code, CATALOGUE[code][0])
+    assert same_link(rds)
 
 
 # -- reads ---------------------------------------------------------------------------------------------------------
@@ -497,7 +463,6 @@ def test_the_other_side_of_every_quirk() -> None:
         "not_found_code": "InvalidDBInstanceId.NotFound",
         "replication_info": "json",
         "dr_instances_told": False,
-        "switch_row": False,
     }
     rds = Driver(make_world(quirks=other))
     rds.create(True, ReplicatorPassword="hunter22")
@@ -516,14 +481,6 @@ def test_the_other_side_of_every_quirk() -> None:
     with pytest.raises(ApiError) as caught:
         rds.attribute("pgm-none")
     assert (caught.value.code, caught.value.status) == ("InvalidDBInstanceId.NotFound", 400)
-    rds.call(
-        "SwitchReplicationLink",
-        DBInstanceId="pgm-src",
-        TargetInstanceName="pgm-dr",
-        TargetInstanceRegionId="cn-shanghai",
-    )
-    rds.idle()
-    assert rds.rows(instance="pgm-src") == []
 
 
 # -- the administration of a world -----------------------------------------------------------------------------------

@@ -77,7 +77,6 @@ def test_shipped_seeds_are_right(path: Path) -> None:
         ({"quirks": {"password_echo": "loud"}}, "quirks.password_echo"),
         ({"limits": {"CreateReplicationLink": "ten"}}, "limits.CreateReplicationLink"),
         ({"memory": {"stage_seconds": -1}}, "memory.stage_seconds"),
-        ({"switch_timeout": "1m"}, "switch_timeout"),
     ],
 )
 def test_a_mistake_in_a_seed_is_named(change: dict[str, Any], names: str) -> None:

@@ -51,7 +51,6 @@ ANSWERS = {
     "dr_info_told": {True: {"dr_info_told": "told, as text"}, False: {"dr_info_told": "missing"}},
     "log_items": {"list": {"log_items_shape": "a list"}, "wrapped": {"log_items_shape": "an object"}},
     "task_ids": {"growing": {"task_ids": "grow with time"}, "falling": {"task_ids": "do not grow with time"}},
-    "switch_row": {True: {"verb_task_ids": "not asked: needs a write"}, False: {}},  # only a switchover can tell
 }
 # Where the collection cannot go on, it stops with one of its codes: (apply, apply again, promote).
 STOPS = {

@@ -55,7 +55,6 @@ DEFAULT_HBA = (
     f"host all all {HOST}/32 scram-sha-256",
     f"host replication all {HOST}/32 scram-sha-256",
 )
-FENCE_HBA = ("host all all all reject",)  # `all` is every database, and replication is none
 # A standby refuses to run with less than its primary has; the data directory says what that was.
 CARRIED = {
     "max_connections": "max_connections setting",
@@ -113,11 +112,11 @@ class Cluster:
         """Delete the data of the stopped cluster."""
         delete(self.data)
 
-    def start(self, like: Cluster | None = None) -> None:
+    def start(self) -> None:
         """Start the server, as a standby if it has a link; returns when it accepts connections."""
         if self.running:
             raise EngineError(f"{self.spec.name} is running already")
-        self.configure(like=like)
+        self.configure()
         if self.link is not None:
             self._supervisor.write(self.data / "standby.signal", "")
         self.log.unlink(missing_ok=True)
@@ -203,10 +202,10 @@ class Cluster:
         """Return the value of one SQL expression."""
         return self.sql(f"SELECT {expression} AS value", timeout=timeout)[0]["value"]
 
-    def reload(self, *, fenced: bool = False) -> None:
+    def reload(self) -> None:
         """Write the configuration anew and return when new connections follow it."""
         before = self.value("pg_conf_load_time()")
-        self.configure(fenced=fenced)
+        self.configure()
         self.value("pg_reload_conf()")
         for _unused in self.until(START_SECONDS, f"{self.spec.name} does not reload its configuration"):
             if self.value("pg_conf_load_time()") > before:  # a session's is that of its postmaster
@@ -242,11 +241,10 @@ class Cluster:
         lines = self.tool("pg_controldata", "-D", str(self.data)).splitlines()
         return {key.strip(): value.strip() for key, _unused, value in (line.partition(":") for line in lines)}
 
-    def configure(self, *, fenced: bool = False, like: Cluster | None = None) -> None:
+    def configure(self) -> None:
         """Write postgresql.conf and pg_hba.conf, outside the data, where no base backup can bring another's.
 
-        `fenced` refuses every client but ours and replication. A standby gets the address of its source, and at least
-        the limits of `like` (the cluster that its data came from, if they were not copied just now).
+        A standby gets the address of its source, and at least the limits that its source had when it was copied.
         """
         settings = {**DEFAULTS, **({"io_method": "sync"} if self.install.major >= 18 else {}), **self.spec.settings}
         if settings["wal_level"] == "minimal" and "max_wal_senders" not in self.spec.settings:
@@ -254,7 +252,7 @@ class Cluster:
         (self.home / "passfile").unlink(missing_ok=True)
         if self.link is not None:
             settings["primary_conninfo"] = self.conninfo(self.link)
-            known = (like or self).control_data()
+            known = self.control_data()
             for name, line in CARRIED.items():
                 settings[name] = str(max(int(known[line]), int(settings.get(name, "0"))))
         settings |= {
@@ -269,7 +267,7 @@ class Cluster:
         self._supervisor.write(self.home / "postgresql.conf", "".join(lines))
         hba = DEFAULT_HBA if self.spec.hba is None else self.spec.hba
         refused = (f"host replication {quote_name(account)} all reject" for account in sorted(self.refused))
-        first = (f"local all {SUPERUSER} trust", *(FENCE_HBA if fenced else ()), *refused)
+        first = (f"local all {SUPERUSER} trust", *refused)
         lines = [f"{line}\n" for line in (*first, *hba)]
         self._supervisor.write(self.home / "pg_hba.conf", "".join(lines))
 

@@ -7,7 +7,6 @@ import contextlib
 import re
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -224,78 +223,17 @@ class PostgresEngine:
         """End recovery of the target; returns when it accepts writes."""
         cluster = self._cluster(target)
         with self._changing(cluster):
-            self._promote(cluster)
-
-    def switch(self, primary: str, standby: str, timeout: float) -> None:
-        """Swap the roles of a primary and its standby without losing a committed row.
-
-        First clients are shut out and the standby catches up; then the primary is stopped cleanly, which sends its
-        last WAL; only a standby that has replayed the very last record is promoted. If that does not come about within
-        `timeout` seconds, the clients get their primary back, and EngineError is raised.
-        """
-        old, new = self._cluster(primary), self._cluster(standby)
-        with self._changing(old, new):
-            login = new.link
-            if login is None or self._ours(login) is not old or self.link_state(standby).state != "streaming":
-                raise EngineError(f"{standby} is not a streaming standby of {primary}")
-            back = replace(login, address=HOST, port=new.port)
-            _check_replication(back)
-            deadline = time.monotonic() + timeout
-            try:
-                self._fence(old, new, deadline)
-            except BaseException:
-                if old.running:
-                    old.reload()
-                else:
-                    old.start()
-                raise
-            self._promote(new)
-            old.link, old.copied = back, True
-            # From here on the roles are swapped whatever happens: an old primary that does not come back is a
-            # disconnected standby, to be rebuilt like any other.
-            with contextlib.suppress(EngineError):
-                begun = _bytes(new.value("pg_current_wal_lsn()::text"))
-                old.start(like=new)
-                # It streams for a moment on the old timeline, too: what counts is a record of the new one.
-                for _unused in old.until(START_SECONDS, f"{primary} does not follow {standby}"):
-                    if _replayed(old) >= begun:
-                        break
-                self.wait_streaming(primary, START_SECONDS)
-
-    def _fence(self, old: Cluster, new: Cluster, deadline: float) -> None:
-        """Shut clients out of `old`, stop it, and return when `new` has replayed all it ever wrote."""
-        failure = f"{new.spec.name} did not catch up with {old.spec.name} in time, nothing was changed"
-        old.reload(fenced=True)
-        for _unused in old.until(deadline - time.monotonic(), failure):
-            old.sql(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
-            )
-            if _replayed(new) >= _bytes(old.value("pg_current_wal_flush_lsn()::text")):
-                break
-        # A clean shutdown waits until the standby has everything, the shutdown checkpoint included.
-        if not old.stop(signal.SIGINT, max(1.0, deadline - time.monotonic())):
-            old.stop(signal.SIGQUIT)
-            raise EngineError(failure)
-        control = old.control_data()
-        if control["Database cluster state"] != "shut down":
-            raise EngineError(f"{old.spec.name} did not stop cleanly, nothing was changed")
-        last = _bytes(control["Latest checkpoint location"])
-        for _unused in new.until(max(1.0, deadline - time.monotonic()), failure):
-            if _replayed(new) > last:
-                return
-
-    def _promote(self, cluster: Cluster) -> None:
-        if not cluster.value("pg_is_in_recovery()"):
-            raise EngineError(f"{cluster.spec.name} is not a standby")
-        cluster.value("pg_promote(false)")
-        for _unused in cluster.until(START_SECONDS, f"{cluster.spec.name} is still in recovery"):
             if not cluster.value("pg_is_in_recovery()"):
-                break
-        # Until a checkpoint on the new timeline, pg_rewind of PostgreSQL 15 sees no difference and keeps diverged rows.
-        cluster.sql("CHECKPOINT")
-        cluster.link, cluster.copied = None, False
-        cluster.configure()
+                raise EngineError(f"{target} is not a standby")
+            cluster.value("pg_promote(false)")
+            for _unused in cluster.until(START_SECONDS, f"{target} is still in recovery"):
+                if not cluster.value("pg_is_in_recovery()"):
+                    break
+            # Until a checkpoint on the new timeline, pg_rewind of PostgreSQL 15 sees no difference, and keeps diverged
+            # rows.
+            cluster.sql("CHECKPOINT")
+            cluster.link, cluster.copied = None, False
+            cluster.configure()
 
     def _cluster(self, name: str) -> Cluster:
         with self._lock:
@@ -308,7 +246,7 @@ class PostgresEngine:
     def _changing(self, *clusters: Cluster) -> Iterator[None]:
         """Hold the locks of clusters; EngineError when one was destroyed while we waited for it."""
         with contextlib.ExitStack() as locks:
-            # In one order for all, or two switches lock each other.
+            # In one order for all, or two threads lock each other.
             for cluster in sorted(clusters, key=lambda cluster: cluster.port):
                 locks.enter_context(cluster.lock)
                 if self._cluster(cluster.spec.name) is not cluster or not cluster.home.exists():
@@ -344,10 +282,6 @@ def _check_replication(login: SourceLogin) -> None:
         raise EngineError(f"no replication from port {login.port} as {login.account}: {reason(err)}") from None
     except (Failed, pg8000.native.InterfaceError, OSError, ValueError):
         raise EngineError(f"no replication from port {login.port}: no answer") from None
-
-
-def _replayed(cluster: Cluster) -> int:
-    return _bytes(cluster.value("pg_last_wal_replay_lsn()::text", ANSWER_SECONDS))
 
 
 def _bytes(lsn: str) -> int:
