@@ -125,3 +125,15 @@ requirements:
   - requests >= 2.28
   - alibabacloud-credentials (only for credentials that are neither an access key nor a security token)
 """
+
+    # The same options as one dictionary. They have no defaults there.
+    _options = DOCUMENTATION.partition("options:\n")[2].partition("requirements:\n")[0].splitlines(keepends=True)
+    AS_DICTIONARY = """
+options:
+  connection:
+    description:
+      - The options of this page that say how to reach the service, as one dictionary, for a variable that holds them.
+      - What is set here wins over the option of the same name beside it, and so over C(module_defaults).
+    type: dict
+    suboptions:
+""" + "".join(f"    {line}" for line in _options if not line.startswith("    default:"))

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-CONNECTION: dict[str, Any] = {
+_CONNECTION: dict[str, Any] = {
     "region_id": {"type": "str", "aliases": ["alicloud_region", "region"]},
     "endpoint": {"type": "str"},
-    "network": {"type": "str", "choices": ["public", "vpc"], "default": "public"},
+    "network": {"type": "str", "choices": ["public", "vpc"]},
     # not secret: it names the key, and logs of the service hold it
     "access_key_id": {"type": "str", "aliases": ["alicloud_access_key", "access_key"]},
     "access_key_secret": {
@@ -30,11 +30,24 @@ CONNECTION: dict[str, Any] = {
     },
     "external_id": {"type": "str"},
     "ca_path": {"type": "path"},
-    "connect_timeout": {"type": "float", "default": 5.0},
-    "read_timeout": {"type": "float", "default": 10.0},
-    "request_timeout": {"type": "float", "default": 30.0},
-    "max_retries": {"type": "int", "default": 5},
+    "connect_timeout": {"type": "float"},
+    "read_timeout": {"type": "float"},
+    "request_timeout": {"type": "float"},
+    "max_retries": {"type": "int"},
 }
+_DEFAULTS: dict[str, Any] = {
+    "network": "public",
+    "connect_timeout": 5.0,
+    "read_timeout": 10.0,
+    "request_timeout": 30.0,
+    "max_retries": 5,
+}
+
+CONNECTION: dict[str, Any] = {
+    name: {**rule, "default": _DEFAULTS[name]} if name in _DEFAULTS else rule for name, rule in _CONNECTION.items()
+}
+# As one dictionary the same options have no defaults, so that only what is set there wins over what stands beside it.
+_MODULE_CONNECTION: dict[str, Any] = {"connection": {"type": "dict", "options": _CONNECTION}, **CONNECTION}
 
 _WAITING: dict[str, Any] = {
     "wait": {"type": "bool", "default": True},
@@ -56,7 +69,7 @@ REPLICATION_LINK: dict[str, Any] = {
         "task_name": {"type": "str"},
         "dry_run_task_id": {"type": "int"},
         **_WAITING,
-        **CONNECTION,
+        **_MODULE_CONNECTION,
     },
     "required_together": [
         ("replicator_account", "replicator_password"),
@@ -75,7 +88,7 @@ REPLICATION_LINK_INFO: dict[str, Any] = {
         "task_type": {"type": "str", "choices": ["create", "create-dryrun"]},
         "task_id": {"type": "int"},
         "task_name": {"type": "str"},
-        **CONNECTION,
+        **_MODULE_CONNECTION,
     },
     "supports_check_mode": True,
 }
@@ -88,7 +101,7 @@ REPLICATION_LINK_PROMOTION: dict[str, Any] = {
         "max_lag_bytes": {"type": "int", "default": 0},
         "measured_lag_bytes": {"type": "int"},
         **_WAITING,
-        **CONNECTION,
+        **_MODULE_CONNECTION,
     },
     "required_if": [("mode", "forced", ("confirm",))],
     "supports_check_mode": True,
@@ -99,7 +112,7 @@ REPLICATION_LINK_REBUILD: dict[str, Any] = {
         "dr_instance_id": {"type": "str", "required": True},
         "confirm": {"type": "str"},
         **_WAITING,
-        **CONNECTION,
+        **_MODULE_CONNECTION,
     },
     "supports_check_mode": True,
 }
@@ -116,7 +129,7 @@ API_CHECK: dict[str, Any] = {
         "replicator_password": {"type": "str", "no_log": True},
         "wait_timeout": {"type": "float", "default": 600.0},
         "anonymise": {"type": "bool", "default": True},
-        **CONNECTION,
+        **_MODULE_CONNECTION,
     },
     "required_together": [
         ("replicator_account", "replicator_password"),
@@ -127,4 +140,46 @@ API_CHECK: dict[str, Any] = {
         ("dry_run", True, ("source_address", "source_instance_name"), True),
     ],
     "supports_check_mode": True,
+}
+
+LINK_OPTIONS = (
+    *("dr_instance_id", "source_category", "source_address", "source_port", "source_instance_region_id"),
+    *("source_instance_name", "replicator_account", "replicator_password", "task_name", "dry_run_task_id"),
+    *("wait", "wait_timeout", "wait_interval"),
+)
+_link_rules: dict[str, Any] = {name: REPLICATION_LINK["argument_spec"][name] for name in LINK_OPTIONS}
+
+_POSTGRES: dict[str, Any] = {
+    "login_user": {"type": "str"},
+    "login_password": {"type": "str", "no_log": True},
+    "login_db": {"type": "str"},
+    "ssl_mode": {"type": "str", "choices": ["allow", "disable", "prefer", "require", "verify-ca", "verify-full"]},
+    "ca_cert": {"type": "path"},
+    "ssl_cert": {"type": "path"},
+    "ssl_key": {"type": "path"},
+}
+# One side of a link may be reached otherwise than the API reports, and by another login.
+POSTGRES_INSTANCE: dict[str, Any] = {"host": {"type": "str"}, "port": {"type": "int"}, **_POSTGRES}
+
+# The variables of the role, without their prefix.
+DR_LINK: dict[str, Any] = {
+    **{name: {**rule, "required": False} for name, rule in _link_rules.items()},
+    "links": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            name: {key: value for key, value in rule.items() if key != "default"} for name, rule in _link_rules.items()
+        },
+    },
+    "connection": _MODULE_CONNECTION["connection"],
+    "postgres": {"type": "dict", "options": {**_POSTGRES, "instances": {"type": "dict"}}},
+    "skip_checks": {"type": "list", "elements": "str", "default": []},
+    "max_lag_bytes": {"type": "int"},
+    "lag_timeout": {"type": "int", "default": 60},
+    "canary_table": {"type": "str", "default": "dr_link_canary"},
+    "fence": {"type": "bool", "default": False},
+    "promote_mode": {"type": "str", "choices": ["planned", "forced"]},
+    "promote_confirm": {"type": "str"},
+    "rebuild_confirm": {"type": "str"},
 }

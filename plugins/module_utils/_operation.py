@@ -106,7 +106,7 @@ def run(
     :param tell: is told what each poll of a wait has seen
     """
     environment = os.environ if environment is None else environment
-    options = {name: None if value == "" else value for name, value in parameters.items()}
+    options = _effective(parameters)
     base: dict[str, Any] = {**_EMPTY[operation.__name__], "endpoint": None, "credentials": None, "retries": []}
     regions = None
     try:
@@ -153,6 +153,7 @@ def read_link(options: Mapping[str, Any], regions: Regions, check_mode: bool) ->
         tasks += look.tasks if known else read_tasks(client, name, task_type, *filters)
     return {
         "changed": False,
+        "check_mode": check_mode,
         "request_id": client.last_request_id,
         "instance": instance_as_result(look.instance),
         "link": current_link(name, look),
@@ -254,7 +255,14 @@ _EMPTY: dict[str, dict[str, Any]] = {
         "link": None,
     },
     "check_api": {"changed": False, "request_id": None, "findings": [], "report": None},
-    "read_link": {"changed": False, "request_id": None, "instance": None, "link": None, "tasks": []},
+    "read_link": {
+        "changed": False,
+        "check_mode": None,
+        "request_id": None,
+        "instance": None,
+        "link": None,
+        "tasks": [],
+    },
 }
 
 
@@ -281,6 +289,12 @@ def connect(options: Mapping[str, Any], environment: Mapping[str, str]) -> _clie
     names = ("connect_timeout", "read_timeout", "request_timeout", "max_retries")
     limits = _client.Limits(**{name: options[name] for name in names})
     return _client.Client(endpoint, provider, limits, options["ca_path"])
+
+
+def _effective(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a task. What is set in `connection` wins; empty text counts as not given."""
+    given = {name: value for name, value in (parameters.get("connection") or {}).items() if value not in (None, "")}
+    return {name: None if value == "" else value for name, value in {**parameters, **given}.items()}
 
 
 def _check_options(given: Mapping[str, Any], options: Mapping[str, Any]) -> None:

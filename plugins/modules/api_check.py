@@ -69,6 +69,7 @@ options:
     default: true
 extends_documentation_fragment:
   - alicloud.rds._connection
+  - alicloud.rds._connection.as_dictionary
   - alicloud.rds._attributes
   - alicloud.rds._attributes.action_group
 attributes:

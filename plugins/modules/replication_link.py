@@ -96,6 +96,7 @@ options:
     default: 30.0
 extends_documentation_fragment:
   - alicloud.rds._connection
+  - alicloud.rds._connection.as_dictionary
   - alicloud.rds._attributes
   - alicloud.rds._attributes.action_group
 attributes:

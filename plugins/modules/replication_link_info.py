@@ -35,6 +35,7 @@ options:
     type: str
 extends_documentation_fragment:
   - alicloud.rds._connection
+  - alicloud.rds._connection.as_dictionary
   - alicloud.rds._attributes.info
   - alicloud.rds._attributes.action_group
 seealso:
@@ -125,6 +126,12 @@ tasks:
       description: The prechecks in the report, as in M(alicloud.rds.replication_link).
       type: list
       elements: dict
+check_mode:
+  description:
+    - Whether the task ran in check mode, as the command line, play, block, role or task had it. The variable
+      C(ansible_check_mode) mirrors the command line alone.
+  returned: always, null after a failure
+  type: bool
 request_id:
   description: Id of the last request.
   returned: always, null if no answer came

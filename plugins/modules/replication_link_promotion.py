@@ -47,6 +47,7 @@ options:
 extends_documentation_fragment:
   - alicloud.rds._waiting
   - alicloud.rds._connection
+  - alicloud.rds._connection.as_dictionary
   - alicloud.rds._attributes
   - alicloud.rds._attributes.action_group
 attributes:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
@@ -38,16 +39,18 @@ class OperationDoor(ActionBase):
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
-        if self._is_for_the_module(task_vars or {}):
-            return {**result, **self._execute_module(task_vars=task_vars, wrap_async=bool(self._task.async_val))}
         spec = self.arguments["argument_spec"]
         rules = {name: rule for name, rule in self.arguments.items() if name.startswith("required_")}
         # Plain values, as a module would read them from JSON: the controller's own carry tags, and may be encrypted.
         plain = json.loads(json.dumps(self._task.args, default=str))
         validation = ArgumentSpecValidator(spec, **rules).validate(plain)
         options = validation.validated_parameters
-        if validation.error_messages:
-            told = {"failed": True, "msg": self._explain(validation.errors)}
+        secrets: set[str] = set()
+        invocation = {"module_args": shown(options, spec, secrets)}
+        if validation.error_messages:  # also for the module, which would echo what it does not know
+            told: dict[str, Any] = {"failed": True, "msg": self._explain(validation.errors)}
+        elif self._is_for_the_module(task_vars or {}):
+            return {**result, **self._execute_module(task_vars=task_vars, wrap_async=bool(self._task.async_val))}
         else:
             environment: dict[str, str] = {}
             self._compute_environment_string(environment)
@@ -59,9 +62,7 @@ class OperationDoor(ActionBase):
                 environment={**os.environ, **{name: str(value) for name, value in environment.items()}},
                 tell=None if self._task.no_log else Reporter(self._display),
             )
-        secret = {name for name, option in spec.items() if option.get("no_log") and options.get(name)}
-        told["invocation"] = {"module_args": {**options, **dict.fromkeys(secret, _HIDDEN)}}
-        return {**result, **remove_values(told, {str(options[name]) for name in secret})}
+        return {**result, **remove_values({**told, "invocation": invocation}, secrets)}
 
     def _is_for_the_module(self, task_vars: dict[str, Any]) -> bool:
         """Whether the task has to run on another host, in the background, as another user or with another Python."""
@@ -75,3 +76,26 @@ class OperationDoor(ActionBase):
         if isinstance(errors[0], UnsupportedError):
             return f"Unsupported parameters for ({self._task.action}) module: {message}"
         return message
+
+
+def shown(options: Mapping[str, Any], spec: Mapping[str, Any], secrets: set[str]) -> dict[str, Any]:
+    """Return options as a result may show them: secrets masked at every depth, and nothing that the spec does not know.
+
+    :param secrets: gets the values that were masked
+    """
+    known = {alias: rule for name, rule in spec.items() for alias in (name, *rule.get("aliases", ()))}
+    return {name: _shown_value(value, known[name], secrets) for name, value in options.items() if name in known}
+
+
+def _shown_value(value: Any, rule: Mapping[str, Any], secrets: set[str]) -> Any:
+    if value in (None, ""):
+        return value
+    if rule.get("no_log"):
+        secrets.add(str(value))
+        return _HIDDEN
+    if "options" not in rule:
+        return value
+    if isinstance(value, list):
+        return [_shown_value(item, rule, secrets) for item in value]
+    # Text that could not be read as options may hold a secret anywhere.
+    return shown(value, rule["options"], secrets) if isinstance(value, dict) else _HIDDEN

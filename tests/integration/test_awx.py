@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
+from ansible_collections.alicloud.rds.plugins.filter.dr_link_options import dr_link_options
+from ansible_collections.alicloud.rds.plugins.module_utils._arguments import DR_LINK
 from tests.awx import launch, rules
 from tests.awx.controller import Controller
 
@@ -132,11 +133,12 @@ def test_the_role_takes_every_answer(template):
             name, choices = "dr_link_fence", None
             assert "rds_dr_fence" in template["extra_vars"]["dr_link_fence"]
         example = {"integer": 7, "multiselect": choices, "multiplechoice": (choices or [True])[0]}
-        given = {name: example.get(question["type"], "text")}
-        assert ArgumentSpecValidator({name: {**options[name], "required": False}}).validate(given).error_messages == []
+        rule = DR_LINK[name.removeprefix("dr_link_")]
+        for value in (example.get(question["type"], "text"), None, ""):
+            assert dr_link_options({name: value})["problems"] == []
         if question["type"] == "multiplechoice" and choices:
-            assert choices == options[name]["choices"] and question["default"] in choices
-        if options[name].get("required"):
+            assert choices == rule["choices"] and question["default"] in choices
+        if str(options[name]["description"]).endswith("Required."):
             assert question["required"]
     skipped = [q["choices"] for q in template["survey_spec"]["spec"] if q["variable"] == "dr_link_skip_checks"]
     assert all(ids == yaml.safe_load((ROLE / "vars/main.yml").read_text())["__dr_link_check_ids"] for ids in skipped)

@@ -67,13 +67,6 @@ def test_a_missing_instance_id_is_named(pair, play):
     assert "aliyunRDS" in wrong.output
 
 
-def test_secure_logging_hides_the_tasks_and_keeps_the_report(pair, play):
-    run = play(pair.rds, PLAYBOOK, {**pair.variables, "dr_link_secure_logging": True}, "-vvv")
-    assert run.returncode == 0, run.output
-    assert "censored" in run.output
-    assert f"{pair.dr}: created, streaming" in run.output
-
-
 def test_module_defaults_reach_both_modules(pair, play):
     text = """
 - hosts: localhost

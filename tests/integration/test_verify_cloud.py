@@ -19,7 +19,10 @@ def pair(rds_emulator):
 
 
 def test_it_reads_writes_a_report_and_shows_the_answers(pair, play):
-    run = play(pair.rds, PLAYBOOK, {"verify_cloud_dr_instance_id": pair.dr}, "--check")
+    preview = play(pair.rds, PLAYBOOK, {"verify_cloud_dr_instance_id": pair.dr}, "--check")
+    assert preview.returncode == 0 and "signature_accepted: yes" in preview.output, preview.output
+    assert not list(preview.files.glob("*.md")), "check mode writes no file"
+    run = play(pair.rds, PLAYBOOK, {"verify_cloud_dr_instance_id": pair.dr})
     assert run.returncode == 0, run.output
     report = run.files / "alicloud-rds-report.md"
     assert stat.S_IMODE(report.stat().st_mode) == 0o600

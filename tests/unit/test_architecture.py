@@ -17,6 +17,7 @@ FLOORS = {
     "modules": 7,
     "action": 7,
     "inventory": 7,
+    "filter": 7,
     "_door": 6,
     "_progress": 5,
     "_answer": 6,
@@ -43,12 +44,12 @@ FLOORS = {
 }
 # Where the outside world may come in, besides the standard library.
 ALLOWED = {
-    "ansible": {"modules", "action", "inventory", "_door", "_progress", "_operation", "_arguments"},
+    "ansible": {"modules", "action", "inventory", "filter", "_door", "_progress", "_operation", "_arguments"},
     "requests": {"_client"},
     "alibabacloud_credentials": {"_official"},
 }
 
-FOLDERS = ("modules", "action", "inventory", "plugin_utils", "module_utils")
+FOLDERS = ("modules", "action", "inventory", "filter", "plugin_utils", "module_utils")
 SOURCES = sorted(path for folder in FOLDERS for path in PLUGINS.glob(f"{folder}/*.py") if path.name != "__init__.py")
 
 

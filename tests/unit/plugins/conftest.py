@@ -45,7 +45,13 @@ def run_module(request: pytest.FixtureRequest) -> Run:
 def run_as_action() -> Run:
     """In this process, as the controller runs an action plugin."""
 
-    def run(module: Any, options: dict[str, Any], check_mode: bool = False, diff: bool = False) -> dict[str, Any]:
+    def run(
+        module: Any,
+        options: dict[str, Any],
+        check_mode: bool = False,
+        diff: bool = False,
+        task_vars: dict[str, Any] | None = None,
+    ) -> dict[str, Any]:
         task = Task()
         task.action = f"alicloud.rds.{module.__name__.rpartition('.')[2]}"
         task.args, task.check_mode, task.diff = options, check_mode, diff
@@ -53,7 +59,7 @@ def run_as_action() -> Run:
         connection = connection_loader.get("local", play_context)
         given = {"task": task, "connection": connection, "play_context": play_context, "loader": loader}
         action = action_loader.get(task.action, templar=Templar(loader=loader), shared_loader_obj=None, **given)
-        result: dict[str, Any] = json.loads(json.dumps(action.run(task_vars={})))
+        result: dict[str, Any] = json.loads(json.dumps(action.run(task_vars=task_vars or {})))
         return result
 
     return run

@@ -1,0 +1,106 @@
+# Copyright: (c) 2026, alicloud.rds contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The filter dr_link_options: variables as people, surveys and command lines write them, as options of the modules."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: dr_link_options
+short_description: Convert the variables of the role dr_link to options of the modules
+version_added: 0.1.0
+author:
+  - alicloud.rds contributors (@alicloud-rds)
+description:
+  - Converts text to the type of each option (V("false") is false), as C(-e name=value) and surveys of AWX give it.
+  - Null and blank mean that a variable is not set. A name that the role does not know is a problem, with a proposal.
+  - The result holds passwords. Use it in a variable, not in a fact.
+positional: _input
+options:
+  _input:
+    description: All variables whose names begin with C(dr_link_), by name.
+    type: dict
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Show the ids of the links that the variables describe
+  ansible.builtin.debug:
+    msg: "{{ {'dr_link_dr_instance_id': 'pgm-1', 'dr_link_wait': 'no'} | alicloud.rds.dr_link_options }}"
+"""
+
+RETURN = r"""
+_value:
+  description:
+    - The options by name, without the prefix, those not set left out. C(links) has one entry a link, completed by the
+      options beside the list. C(problems) lists what is wrong, in sentences; the other keys count only if it is empty.
+  type: dict
+"""
+
+import difflib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
+from ansible_collections.alicloud.rds.plugins.module_utils._arguments import DR_LINK, LINK_OPTIONS, POSTGRES_INSTANCE
+
+_PREFIX = "dr_link_"
+
+
+class FilterModule:
+    def filters(self) -> dict[str, Any]:
+        return {"dr_link_options": dr_link_options}
+
+
+def dr_link_options(variables: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options by name and `problems`, a list of sentences. Never raises for what a variable holds."""
+    # Plain values, as a module would read them from JSON: the controller's own carry tags, and may be encrypted.
+    given = _without_blanks(json.loads(json.dumps(dict(variables), default=str)))
+    known = {f"{_PREFIX}{name}": rule for name, rule in DR_LINK.items()}
+    problems = [_unknown(name, known) for name in sorted(given.keys() - known.keys())]
+    checked = {name: value for name, value in given.items() if name in known}
+    options, wrong = _validated(checked, known)
+    options = {name.removeprefix(_PREFIX): value for name, value in options.items()}
+    problems += wrong
+    if not wrong:
+        options["links"], wrong = _links(options)
+        problems += wrong
+        sides = options.setdefault("postgres", {}).setdefault("instances", {})
+        for name, side in sides.items():
+            sides[name], wrong = _validated(side if isinstance(side, dict) else {"host": side}, POSTGRES_INSTANCE)
+            problems += [f"{_PREFIX}postgres.instances[{name!r}]: {text}" for text in wrong]
+    return {**options, "problems": problems}
+
+
+def _validated(given: dict[str, Any], spec: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    validation = ArgumentSpecValidator(spec).validate(given)
+    return _without_blanks(validation.validated_parameters), [
+        f"{text.rstrip('.')}." for text in validation.error_messages
+    ]
+
+
+def _links(options: Mapping[str, Any]) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return each link with what the variables beside the list say, and what is wrong with the list."""
+    common = {name: options[name] for name in LINK_OPTIONS if name in options}
+    links = [{**common, **link} for link in options["links"]] or [common] * ("dr_instance_id" in common)
+    names = [link["dr_instance_id"] for link in links]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    return links, [f"{_PREFIX}links names {', '.join(twice)} more than once."] * bool(twice)
+
+
+def _unknown(name: str, known: Mapping[str, Any]) -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+    advice = f"Did you mean {near[0]}?" if near else "ansible-doc -t role alicloud.rds.dr_link lists the variables."
+    return f"{name} is not a variable of the role. {advice}"
+
+
+def _without_blanks(value: Any) -> Any:
+    """Return a value without the keys that are null or blank, at every depth."""
+    if isinstance(value, dict):
+        kept = {name: _without_blanks(item) for name, item in value.items()}
+        return {name: item for name, item in kept.items() if item is not None and item != ""}
+    if isinstance(value, list):
+        return [_without_blanks(item) for item in value if item is not None and item != ""]
+    return None if isinstance(value, str) and not value.strip() else value
