@@ -25,7 +25,13 @@ from typing import Any
 
 from ansible_collections.alicloud.rds.plugins.module_utils._credentials import Credentials, Provider
 from ansible_collections.alicloud.rds.plugins.module_utils._endpoints import Endpoint
-from ansible_collections.alicloud.rds.plugins.module_utils._errors import RdsError, classify, is_held_back
+from ansible_collections.alicloud.rds.plugins.module_utils._errors import (
+    RdsError,
+    causes,
+    classify,
+    is_held_back,
+    refused_certificate,
+)
 from ansible_collections.alicloud.rds.plugins.module_utils._secrets import scrub
 from ansible_collections.alicloud.rds.plugins.module_utils._signature import canonical_query, signed_headers
 
@@ -222,14 +228,17 @@ class Client:
             ) as reply:
                 return reply.status_code, reply.headers, _read(reply, attempt)
         except (requests.RequestException, OSError, ValueError) as error:
-            raise self._not_answered(action, attempt, _kind(error)) from None
+            raise self._not_answered(action, attempt, causes(error)) from None
 
-    def _not_answered(self, action: str, attempt: _Attempt, kind: str) -> RdsError:
+    def _not_answered(self, action: str, attempt: _Attempt, found: list[BaseException]) -> RdsError:
+        kind = _kind(found)
         if attempt.left:
             text = f"{self.endpoint} took {action} but gave no whole reply ({kind})."
             return RdsError("ReplyLost", text, outcome="unknown")
         code = "CertificateRefused" if kind in ("certificate refused", "TLS failed") else "EndpointUnreachable"
-        return RdsError(code, f"{self.endpoint} cannot be reached for {action} ({kind}).")
+        why, advice = refused_certificate(found) or (None, None)
+        kind = f"{kind}: {why}" if why else kind
+        return RdsError(code, f"{self.endpoint} cannot be reached for {action} ({kind}).", advice=advice)
 
 
 def _may_repeat(error: RdsError, repeatable: bool) -> bool:
@@ -285,17 +294,9 @@ def _milliseconds(value: str | None) -> float | None:
     return int(value) / 1000 if value and value.isascii() and value.isdigit() and len(value) < 9 else None
 
 
-def _kind(error: BaseException) -> str:
-    """Name the innermost cause that tells a person something, by class only."""
-    seen: list[BaseException] = []
-    current: BaseException | None = error
-    while current is not None and current not in seen:
-        seen.append(current)
-        inner = getattr(current, "reason", None) or next(
-            (a for a in current.args if isinstance(a, BaseException)), None
-        )
-        current = inner if isinstance(inner, BaseException) else current.__cause__ or current.__context__
-    names = [type(item).__name__ for item in seen]
+def _kind(found: list[BaseException]) -> str:
+    """Name the cause that tells a person something, by class only."""
+    names = [type(item).__name__ for item in found]
     return next((label for name, label in _TELLING if name in names), names[0])
 
 

@@ -9,6 +9,7 @@ OpenAPI gateway for `GATEWAY`. `COLLECTION` holds the codes this collection give
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -308,6 +309,39 @@ def classify(code: str, http_status: int | None) -> Row:
 def is_held_back(code: str, http_status: int | None) -> bool:
     """Say whether the service refused because of its rate limit or a lock, so that nothing has happened yet."""
     return code in _HELD_BACK or "Throttling" in code or http_status == 429
+
+
+# By what OpenSSL finds (X509_V_ERR_*).
+_CERTIFICATE_REMEDIES = {
+    **dict.fromkeys(
+        (2, 18, 19, 20, 21),  # no authority known here has issued it
+        "Set ca_path or REQUESTS_CA_BUNDLE to the certificate of its authority; a proxy that inspects TLS has its own.",
+    ),
+    **dict.fromkeys((9, 10), "Check the clock of this machine; if it is right, have the certificate renewed."),
+    **dict.fromkeys((62, 64), "Set endpoint to a name that the certificate has; another server may have answered."),
+}
+_REISSUE = "Have its authority reissue the certificate as RFC 5280 demands: Python 3.13 and newer accept nothing less."
+
+
+def causes(error: BaseException) -> list[BaseException]:
+    """Return an exception and all that caused it, however the libraries of the network have wrapped it."""
+    seen: list[BaseException] = []
+    waiting: list[Any] = [error]
+    while waiting:
+        current = waiting.pop()
+        if isinstance(current, BaseException) and current not in seen:
+            seen.append(current)
+            waiting += [current.__cause__, current.__context__, getattr(current, "reason", None), *current.args]
+    return seen
+
+
+def refused_certificate(found: list[BaseException]) -> tuple[str, str] | None:
+    """Return why a certificate was refused, in OpenSSL's words, and the remedy; None if it was something else."""
+    for error in found:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            remedy = _CERTIFICATE_REMEDIES.get(error.verify_code, _REISSUE)
+            return error.verify_message.rstrip("."), f"{remedy} Nothing was sent."
+    return None
 
 
 @dataclass

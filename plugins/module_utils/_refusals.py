@@ -11,7 +11,9 @@ https://help.aliyun.com/zh/ram/developer-reference/api-sts-2015-04-01-errorcodes
 from __future__ import annotations
 
 import re
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from ansible_collections.alicloud.rds.plugins.module_utils._errors import causes, refused_certificate
 
 _CODE = re.compile(r'"Code"\s*:\s*"([A-Za-z.]{3,60})"')  # no digits: neither key nor token looks like that
 _STATUS = re.compile(r"(?:http_code[:=]|HttpCode=|status code:) ?(\d{3})\b")
@@ -68,21 +70,11 @@ def meaning(error: BaseException, *, from_sts: bool) -> Meaning:
         code = code if from_sts else None
         remedy = next((told for begin, told in _REMEDIES if (code or "").startswith(begin)), None)
         return Meaning(f"refused (HTTP {status}{f', {code}' if code else ''})", remedy, request_id)
-    classes = _classes(error)
+    found = causes(error)
+    classes = {base.__name__ for item in found for base in type(item).__mro__}
     unreached = next((told for name, told in _CLASSES if name in classes), None)
     if unreached:
-        return Meaning(unreached, reached=False)
+        certificate = refused_certificate(found)
+        return Meaning(f"{unreached} ({certificate[0]})" if certificate else unreached, reached=False)
     reason = next((told for begin, told in _BEGINNINGS if text.startswith(begin)), None)
     return Meaning(reason or "answered with something that holds no keys")
-
-
-def _classes(error: BaseException) -> set[str]:
-    """Return the names of the classes of an exception, of their bases, and of all that caused it."""
-    seen: list[BaseException] = []
-    waiting: list[Any] = [error]
-    while waiting:
-        current = waiting.pop()
-        if isinstance(current, BaseException) and current not in seen:
-            seen.append(current)
-            waiting += [current.__cause__, current.__context__, getattr(current, "reason", None), *current.args]
-    return {base.__name__ for item in seen for base in type(item).__mro__}

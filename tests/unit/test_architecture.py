@@ -37,7 +37,7 @@ FLOORS = {
     "_patience": 1,
     "_precheck": 1,
     "_arguments": 0,
-    "_errors": -1,
+    "_errors": -2,
     "_refusals": -1,
     "_secrets": 0,
     "_signature": 0,

@@ -11,7 +11,6 @@ import json
 import logging
 import os
 import socket
-import ssl
 import stat
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from ansible_collections.alicloud.rds.plugins.module_utils._credentials import p
 from ansible_collections.alicloud.rds.plugins.module_utils._errors import RdsError
 from ansible_collections.alicloud.rds.plugins.modules import replication_link, replication_link_info
 
+from .certificates import issue, server_context
 from .conftest import ACCOUNT, DR, QUICK
 from .credential_services import (
     JWT,
@@ -35,7 +35,6 @@ from .credential_services import (
     SSO,
     STS_HOSTS,
     Services,
-    certificate,
     listening,
 )
 
@@ -60,10 +59,9 @@ IMDS = f"{METADATA}/latest/meta-data/ram/security-credentials/"
 
 @pytest.fixture(scope="module")
 def tls(tmp_path_factory):
-    file = certificate(tmp_path_factory.mktemp("certificate"))
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(file)
-    return context, str(file)
+    directory = tmp_path_factory.mktemp("certificates")
+    ca = issue(directory, "ca")
+    return server_context(issue(directory, "services", [*STS_HOSTS, *OAUTH_HOSTS, SSO], ca).file), str(ca.file)
 
 
 @pytest.fixture
@@ -591,7 +589,8 @@ def test_no_metadata_service_is_found_out_in_seconds(services):
 
 def test_a_certificate_that_is_not_trusted(services, monkeypatch):
     monkeypatch.delenv("SSL_CERT_FILE")
-    assert "certificate that is not trusted" in failure({**BASE, "role_arn": ROLE}).message
+    message = failure({**BASE, "role_arn": ROLE}).message
+    assert "certificate that is not trusted (unable to get local issuer certificate)" in message
     assert services.calls == []
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 from pathlib import Path
 
 import pytest
@@ -61,3 +62,21 @@ def test_a_failure_is_an_object_that_a_playbook_can_branch_on():
         "remedy": _errors.CATALOGUE["IncorrectDBInstanceState"].remedy,
         "outcome": "refused",
     }
+
+
+@pytest.mark.parametrize(
+    ("number", "reason", "remedy"),
+    [
+        (20, "unable to get local issuer certificate", "ca_path"),
+        (10, "certificate has expired", "clock"),
+        (62, "Hostname mismatch, certificate is not valid for 'rds'.", "endpoint"),
+        (85, "Missing Authority Key Identifier", "RFC 5280"),
+    ],
+)
+def test_a_refused_certificate_says_why_however_it_is_wrapped(number, reason, remedy):
+    error = ssl.SSLCertVerificationError(1, "https://rds/?ReplicatorPassword=x")
+    error.verify_code, error.verify_message = number, reason
+    wrapped = RuntimeError(OSError("x"), error)
+    why, advice = _errors.refused_certificate(_errors.causes(wrapped))
+    assert why == reason.rstrip(".") and remedy in advice
+    assert _errors.refused_certificate(_errors.causes(RuntimeError(OSError("x")))) is None

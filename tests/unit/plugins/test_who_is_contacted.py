@@ -7,22 +7,18 @@ A limit that no test can show here: a resolver that never answers holds the call
 from __future__ import annotations
 
 import contextlib
-import datetime
-import ipaddress
 import json
 import socket
-import ssl
+import sys
 import threading
 import time
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
 from ansible_collections.alicloud.rds.plugins.module_utils._arguments import REPLICATION_LINK
 from ansible_collections.alicloud.rds.plugins.module_utils._operation import ensure_link, run
 
+from .certificates import issue, server_context
 from .scripted_server import ScriptedServer, action_of, http, read_head
 
 pytestmark = pytest.mark.thorough
@@ -126,87 +122,61 @@ def test_a_redirect_reaches_nobody(status, action):
 # -- certificates ------------------------------------------------------------------------------------------------------
 
 
-def certificate(directory, name, names, issuer=None, days=1):
-    """Write a certificate and its key to one file; return (file, certificate, key)."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-    now = datetime.datetime.now(datetime.timezone.utc)
-    alternatives = [
-        x509.IPAddress(ipaddress.ip_address(n)) if n[0].isdigit() else x509.DNSName(n) for n in names
-    ]  # fmt: skip
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer[1].subject if issuer else subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=2))
-        .not_valid_after(now + datetime.timedelta(days=days))
-        .add_extension(x509.BasicConstraints(ca=not names, path_length=None), critical=True)
-    )
-    if alternatives:
-        builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
-    made = builder.sign(issuer[2] if issuer else key, hashes.SHA256())
-    file = directory / f"{name}.pem"
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    file.write_bytes(made.public_bytes(serialization.Encoding.PEM) + private)
-    return file, made, key
-
-
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory):
     directory = tmp_path_factory.mktemp("certificates")
-    ca = certificate(directory, "ca", [])
+    ca = issue(directory, "ca")
     made = {
         "ca": ca,
-        "other ca": certificate(directory, "other", []),
-        "right": certificate(directory, "right", ["127.0.0.1", NAME], ca),
-        "another name": certificate(directory, "wrong", ["rds.aliyuncs.com", "127.0.0.2"], ca),
-        "ended": certificate(directory, "ended", ["127.0.0.1"], ca, days=-1),
-        "self-signed": certificate(directory, "self", ["127.0.0.1"]),
+        "other ca": issue(directory, "other"),
+        "right": issue(directory, "right", ["127.0.0.1", NAME], ca),
+        "another name": issue(directory, "wrong", ["rds.aliyuncs.com", "127.0.0.2"], ca),
+        "ended": issue(directory, "ended", ["127.0.0.1"], ca, days=-1),
+        "self-signed": issue(directory, "self", ["127.0.0.1"]),
+        "home-made": issue(directory, "home", ["127.0.0.1"], ca, identifiers=False),
     }
-    return {name: str(parts[0]) for name, parts in made.items()}
-
-
-def tls(file):
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(file)
-    return context
+    return {name: str(issued.file) for name, issued in made.items()}
 
 
 def test_a_certificate_of_the_authority_named_is_accepted(certificates):
-    with ScriptedServer(service, tls(certificates["right"])) as server:
+    with ScriptedServer(service, server_context(certificates["right"])) as server:
         result = link(f"https://127.0.0.1:{server.port}", ca_path=certificates["ca"])
         assert result["outcome"] == "created", result["msg"]
         assert any("ReplicatorPassword=Pass%2Bw%2Frd1" in head for head in server.heads)
 
 
 @pytest.mark.parametrize(
-    ("shown", "trusted"),
+    ("shown", "trusted", "why", "remedy"),
     [
-        ("right", None),
-        ("right", "other ca"),
-        ("another name", "ca"),
-        ("ended", "ca"),
-        ("self-signed", None),
-        ("self-signed", "ca"),
+        ("right", None, "unable to get local issuer certificate", "ca_path"),
+        ("right", "other ca", "unable to get local issuer certificate", "ca_path"),
+        ("another name", "ca", "IP address mismatch", "endpoint"),
+        ("ended", "ca", "certificate has expired", "clock"),
+        ("self-signed", None, "self-signed certificate", "ca_path"),
+        ("self-signed", "ca", "self-signed certificate", "ca_path"),
+        pytest.param(
+            "home-made",
+            "ca",
+            "Missing Authority Key Identifier",
+            "reissue",
+            marks=pytest.mark.skipif(sys.version_info < (3, 13), reason="Python 3.13 is the first that minds"),
+        ),
     ],
 )
-def test_a_certificate_that_proves_nothing_gets_no_request(certificates, shown, trusted):
-    with ScriptedServer(service, tls(certificates[shown])) as server:
+def test_a_certificate_that_proves_nothing_gets_no_request(certificates, shown, trusted, why, remedy):
+    with ScriptedServer(service, server_context(certificates[shown])) as server:
         result = link(f"https://127.0.0.1:{server.port}", ca_path=certificates.get(trusted), max_retries=3)
         assert server.heads == []
     assert (result["error"]["code"], result["outcome"]) == ("CertificateRefused", "not_sent")
+    assert f"(certificate refused: {why}" in result["msg"] and remedy in result["error"]["remedy"], result["msg"]
     assert result["retries"] == [], "a certificate does not get better by asking again"
 
 
 def test_ca_path_beats_the_environment(certificates, monkeypatch):
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", certificates["other ca"])
-    with ScriptedServer(service, tls(certificates["right"])) as server:
+    with ScriptedServer(service, server_context(certificates["right"])) as server:
         assert link(f"https://127.0.0.1:{server.port}", ca_path=certificates["ca"])["outcome"] == "created"
-    with Proxy() as proxy, ScriptedServer(service, tls(certificates["right"])) as server:
+    with Proxy() as proxy, ScriptedServer(service, server_context(certificates["right"])) as server:
         proxy.target = server.port
         monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.port}")
         assert link(f"https://{NAME}", ca_path=certificates["ca"])["outcome"] == "created"
@@ -262,7 +232,7 @@ def pump(source, sink):
 
 @pytest.mark.parametrize("variable", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
 def test_a_proxy_sees_a_name_and_nothing_else(certificates, monkeypatch, variable):
-    with Proxy() as proxy, ScriptedServer(service, tls(certificates["right"])) as server:
+    with Proxy() as proxy, ScriptedServer(service, server_context(certificates["right"])) as server:
         proxy.target = server.port
         monkeypatch.setenv(variable, f"http://user:{PROXY_PASSWORD}@127.0.0.1:{proxy.port}")
         result = link(f"https://{NAME}", ca_path=certificates["ca"])
@@ -287,7 +257,7 @@ def test_a_proxy_sees_a_name_and_nothing_else(certificates, monkeypatch, variabl
     ],
 )
 def test_a_proxy_that_fails_or_cheats_gets_no_request(certificates, monkeypatch, status, certificate_shown, code):
-    with Proxy(status) as proxy, ScriptedServer(service, tls(certificates[certificate_shown])) as server:
+    with Proxy(status) as proxy, ScriptedServer(service, server_context(certificates[certificate_shown])) as server:
         proxy.target = server.port
         monkeypatch.setenv("HTTPS_PROXY", f"http://user:{PROXY_PASSWORD}@127.0.0.1:{proxy.port}")
         result = link(f"https://{NAME}", ca_path=certificates["ca"])
@@ -305,7 +275,7 @@ def test_loopback_is_never_reached_through_a_proxy(monkeypatch, certificates):
     with (
         Proxy() as proxy,
         ScriptedServer(service) as plain,
-        ScriptedServer(service, tls(certificates["right"])) as secure,
+        ScriptedServer(service, server_context(certificates["right"])) as secure,
     ):
         for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
             monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.port}")
