@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils import basic
+from ansible.module_utils.common.parameters import PASS_VARS
 from ansible.parsing.dataloader import DataLoader
 from ansible.playbook.play_context import PlayContext
 from ansible.playbook.task import Task
@@ -74,6 +75,8 @@ def run_as_module(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 
     def run(module: Any, options: dict[str, Any], check_mode: bool = False, diff: bool = False) -> dict[str, Any]:
         arguments = {**options, "_ansible_check_mode": check_mode, "_ansible_diff": diff}
+        if "inject_invocation" in PASS_VARS:  # from ansible-core 2.21 on a result has it on request only
+            arguments["_ansible_inject_invocation"] = True
         monkeypatch.setattr(basic, "_ANSIBLE_ARGS", json.dumps({"ANSIBLE_MODULE_ARGS": arguments}).encode())
         with pytest.raises(SystemExit):
             module.main()
