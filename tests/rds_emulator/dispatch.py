@@ -84,6 +84,9 @@ class Dispatcher:
         if rule is None:
             return self._carry_out(operation, arguments, request_id, entry)
         entry["fault"] = rule.values["fault"]
+        if rule.values["fault"] == "meet":
+            self.world.faults.meet(rule, self.stopping.is_set)
+            return self._carry_out(operation, arguments, request_id, entry)
         return self._faulty(rule.values, operation, arguments, request_id, entry, key, request.headers.get("host", ""))
 
     def _faulty(

@@ -4,7 +4,9 @@
 A request rule is {fault, action?, match?, where?, skip?, times?, ...}: `action` and `match` (parameters, e.g.
 {DryRun: false}) choose requests, the first `skip` of them are spared, the next `times` (default 1; null: all) are hit.
 `where: before` means that the request is not carried out (for `delay`: later), `after` that it is, and only the answer
-suffers. A stage rule is {stage, fault: hold|fail|slow, instance?, task_type?, skip?, times?, seconds?, message?}.
+suffers. `meet` holds the requests that it hits until the last of its `times` has come (or for `seconds`, default 60),
+so that clients race on any machine.
+A stage rule is {stage, fault: hold|fail|slow, instance?, task_type?, skip?, times?, seconds?, message?}.
 `{fault: lag, seconds}` lets reads show an older state until faults are cleared.
 """
 
@@ -50,6 +52,7 @@ _FAULTS: dict[str, tuple[dict[str, Reader], tuple[str, ...], str]] = {
     "truncated": ({}, (), "after"),
     "stale": ({}, (), "after"),
     "html": ({}, (), "after"),
+    "meet": ({"seconds": number(0, 3600, float)}, ("times",), "before"),
     "delay": ({"seconds": number(0, 3600, float)}, ("seconds",), "after"),
     "drip": ({"part": one_of("body", "headers"), "seconds": number(0, 60, float)}, ("seconds",), "after"),
     "huge": ({"mib": number(1, 512)}, ("mib",), "after"),
@@ -193,6 +196,14 @@ class Faults:
                 if all(arguments.get(key, "").lower() == value for key, value in wanted.items()) and rule.strikes():
                     return rule
         return None
+
+    def meet(self, rule: Rule, gone: Callable[[], bool]) -> None:
+        """Hold a request until as many have come as the rule hits; `gone` as for stages."""
+        with self._held:
+            self._held.notify_all()
+            self._held.wait_for(
+                lambda: rule.hits == rule.times or rule not in self._rules or gone(), rule.values.get("seconds", 60.0)
+            )
 
     def at_stage(self, stage: str, instance: str, task_type: str, gone: Callable[[], bool]) -> None:
         """Hold, slow down or fail (EngineError) a stage that begins; `gone` (and ``wake()``) ends the waiting early."""

@@ -9,6 +9,7 @@ import json
 import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -175,6 +176,18 @@ def test_a_delay_commits_before_or_after_it(rds: Caller, where: str) -> None:
     other.close()
 
 
+def test_requests_that_meet_are_carried_out_when_the_last_one_has_come(rds: Caller) -> None:
+    rds.emulator.add_fault(fault="meet", action="CreateReplicationLink", times=2)
+    other = Caller(rds.emulator, KEY)
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(create, rds)
+        until(lambda: rds.emulator.faults()[0]["hits"] == 1)
+        assert rows(other) == [] and not first.done()
+        statuses = [create(other)[0], first.result()[0]]
+    assert sorted(statuses) == [200, 400]
+    other.close()
+
+
 def test_match_tells_a_dry_run_from_a_create(rds: Caller) -> None:
     rds.emulator.add_fault(fault="error", code="InternalError", action="CreateReplicationLink", match={"DryRun": False})
     assert create(rds, DryRun="True")[0] == 200
@@ -247,6 +260,7 @@ def test_denial_and_flow_limit(emulator: Emulator, rds: Caller) -> None:
         ({"fault": "meltdown"}, "fault must be one of"),
         ({"fault": "lost", "secnods": 1}, "secnods"),
         ({"fault": "delay"}, "seconds"),
+        ({"fault": "meet"}, "times"),
         ({"fault": "delay", "seconds": "1"}, "seconds"),
         ({"fault": "lost", "where": "during"}, "where"),
         ({"fault": "lost", "times": 0}, "times"),
