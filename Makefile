@@ -12,7 +12,10 @@ PYTEST := $(RUN) python -m pytest
 # The steps of `make test`: each is a target below. Two run at a time: the longest, and beside it the others in turn.
 STEPS := integration ruff mypy yamllint unit sanity thorough model ansible-lint docs-lint conformance package
 
-.PHONY: help setup demo test lint bench docs changelog release-check clean $(STEPS)
+# What `make matrix` runs: the oldest and the newest ansible-core that are supported, CORE:PYTHON[,PYTHON].
+MATRIX := 2.18:3.11 2.21:3.13,3.12
+
+.PHONY: help setup demo test matrix lint bench docs changelog release-check clean $(STEPS)
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -26,6 +29,9 @@ demo: setup ## show the collection at work against the local emulator
 
 test: setup ## everything that CI runs: all tests and all conventions
 	@.venv/bin/python tests/tools/steps.py $(STEPS)
+
+matrix: ## make test with the oldest and the newest ansible-core, in copies
+	@tests/tools/matrix.sh $(MATRIX)
 
 unit: setup ## unit tests, the quick ones: the inner loop
 	@$(PYTEST) -n 2 -m "not thorough" tests/unit

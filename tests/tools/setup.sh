@@ -2,7 +2,7 @@
 # Make .venv with the packages of requirements-dev.txt, .build/home with pip's settings, .build/link, through which
 # Ansible and Python find this folder as ansible_collections.alicloud.rds, and .build/collections with other collections.
 # Everything is made anew when the requirements, the interpreter or the folder's path have changed; otherwise nothing is
-# done.
+# done. ANSIBLE_CORE='ansible-core>=2.18,<2.19' narrows the requirement of requirements-dev.txt.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
@@ -18,7 +18,7 @@ command -v git >/dev/null || die "git is missing: apt-get install git"
 # The interpreter itself, not a shim or an activated venv, which may be the very one that is about to be removed.
 python=$("$python" -c 'import os, sys; print(os.path.realpath(getattr(sys, "_base_executable", sys.executable)))')
 version=$("$python" -c 'import sys; print(sys.version)')
-key=$({ echo "$PWD $python $version"; cat requirements*.txt tests/tools/{setup.sh,pip_home.py,collections.sh}; } | sha256sum)
+key=$({ echo "$PWD $python $version ${ANSIBLE_CORE:-}"; cat requirements*.txt tests/tools/{setup.sh,pip_home.py,collections.sh}; } | sha256sum)
 if [[ $key == "$(cat .venv/stamp 2>/dev/null)" && -e .build/link/ansible_collections/alicloud/rds/galaxy.yml &&
     -e .build/collections/ansible_collections ]]; then
     exit 0
@@ -37,14 +37,15 @@ ln -s ../../../.. .build/link/ansible_collections/alicloud/rds
 # uv takes seconds where pip takes half a minute, but it does not read pip's settings and does not exist for every
 # machine: pip has the last word. Without compiled bytecode every start of a tool is twice as slow.
 log=.build/setup.log
+packages=(-r requirements-dev.txt ${ANSIBLE_CORE:+"$ANSIBLE_CORE"})
 pip() {
     .venv/bin/python -m pip --disable-pip-version-check "$@" >>"$log" 2>&1
 }
 uv() {
     UV_COMPILE_BYTECODE=1 UV_PYTHON_DOWNLOADS=never .venv/bin/uv --quiet "$@" >>"$log" 2>&1
 }
-if ! { pip install uv && uv pip install --python .venv/bin/python -r requirements-dev.txt; } &&
-    ! pip install -r requirements-dev.txt; then
+if ! { pip install uv && uv pip install --python .venv/bin/python "${packages[@]}"; } &&
+    ! pip install "${packages[@]}"; then
     if grep -qE 'Retrying|onnection|timed out' "$log"; then
         die "the package registry (PyPI, or the index in pip's settings) cannot be reached; see $log"
     fi

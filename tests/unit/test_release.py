@@ -106,6 +106,8 @@ def test_the_matrix_is_all_that_is_supported():
     pairs = {(row["ansible"], row["python"]) for row in matrix["include"]}
     assert pairs == {(core, f"3.{n}") for core, (low, high) in SUPPORTED.items() for n in range(low, high + 1)}
     assert f'requires_ansible: ">={min(SUPPORTED)}.0"' in text_of("meta/runtime.yml")
+    local = re.search(r"^MATRIX := (.+)$", text_of("Makefile"), re.MULTILINE)
+    assert [row.split(":")[0] for row in local[1].split()] == [min(SUPPORTED), max(SUPPORTED)]
     highest = int(max(SUPPORTED).split(".")[1])
     assert f"ansible-core>=2.18,<2.{highest + 1}" in text_of("requirements-dev.txt")
 
