@@ -15,7 +15,7 @@ STEPS := integration ruff mypy yamllint unit sanity thorough model ansible-lint 
 # What `make matrix` runs: the oldest and the newest ansible-core that are supported, CORE:PYTHON[,PYTHON].
 MATRIX := 2.18:3.11 2.21:3.13,3.12
 
-.PHONY: help setup demo test matrix lint bench docs changelog release-check clean $(STEPS)
+.PHONY: help setup demo test matrix freeze lint bench docs changelog release-check clean $(STEPS)
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -41,6 +41,12 @@ thorough: setup ## fault matrix and hostile answers, at length
 
 model: setup ## 250 random histories; MODEL_EXAMPLES=20000 make model runs more
 	@$(PYTEST) -n 2 tests/model
+
+freeze: setup ## what all runs report and send, against the recording; RECORD=1 writes it
+ifeq ($(RECORD),new)
+	@$(RUN) env PYTHONPATH=.build/link python -m tests.freeze.draw
+endif
+	@$(PYTEST) -n 2 --freeze=$(if $(RECORD),record,all) tests/freeze tests/unit/plugins/test_fault_matrix.py tests/unit/plugins/test_hostile_answers.py
 
 conformance: setup ## the official SDK against the emulator and our signatures
 	@$(PYTEST) tests/conformance

@@ -157,7 +157,7 @@ LINK_KEYS = {
     *("changed", "outcome", "request_id", "db_instance_id", "task_id", "task_name", "task", "plan", "checks"),
     *("timeline", "link", "endpoint", "credentials", "retries"),
 }
-INFO_KEYS = {"changed", "request_id", "instance", "link", "tasks", "endpoint", "credentials", "retries"}
+INFO_KEYS = {"changed", "check_mode", "request_id", "instance", "link", "tasks", "endpoint", "credentials", "retries"}
 FAILURE_KEYS = {"failed", "msg", "error"}
 HELD_BACK = {
     "IncorrectDBInstanceState",
@@ -502,7 +502,7 @@ class History(RuleBasedStateMachine):
         patch = pytest.MonkeyPatch()
         try:
             patch.setattr(_client, "Client", functools.partial(watched(_client.Client), self.sending))
-            fast = functools.partial(ReplicationLinks, sleep=self.pause, clock=lambda: time.monotonic() * SPEED)
+            fast = functools.partial(ReplicationLinks, sleep=self.pause, clock=self.clock)
             patch.setattr(_operation, "ReplicationLinks", fast)
             environment = self.rds.environment
             return _operation.run(operation, options, check_mode=check_mode, diff=True, environment=environment)
@@ -513,6 +513,9 @@ class History(RuleBasedStateMachine):
     def sending(self) -> None:
         self.between()
         self.sent += 1
+
+    def clock(self) -> float:
+        return time.monotonic() * SPEED
 
     def pause(self, seconds: float) -> None:
         self.between()

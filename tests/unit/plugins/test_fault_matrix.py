@@ -8,6 +8,7 @@ knows: its state, and its journal of the requests that arrived. Then the fault i
 from __future__ import annotations
 
 import contextlib
+import functools
 import socket
 import struct
 import threading
@@ -22,6 +23,7 @@ import requests
 
 from ansible_collections.alicloud.rds.plugins.module_utils import _operation
 from ansible_collections.alicloud.rds.plugins.module_utils._arguments import REPLICATION_LINK
+from tests.freeze.recorder import from_journal, frozen
 
 from .conftest import ACCOUNT, DR, creates
 
@@ -255,8 +257,14 @@ def ensure(rds, roads: Roads) -> Callable[..., dict[str, Any]]:
     def run(check_mode: bool = False, **options: Any) -> dict[str, Any]:
         source = {"source_address": "127.0.0.1", "source_port": rds.sources["onprem"]["port"]}
         given = {**DEFAULTS, "dr_instance_id": DR, **source, **ACCOUNT, **QUICK, **options}
-        operation = _operation.ensure_link
-        return _operation.run(operation, given, check_mode=check_mode, diff=False, environment=rds.environment)
+        operation = functools.partial(_operation.run, _operation.ensure_link, given, diff=False)
+        return frozen(
+            lambda: operation(check_mode=check_mode, environment=rds.environment),
+            module="replication_link",
+            options={**source, **ACCOUNT, **QUICK, **options},
+            check_mode=check_mode,
+            requests=lambda: from_journal(rds.journal()),
+        )
 
     return run
 

@@ -25,6 +25,7 @@ from ansible_collections.alicloud.rds.plugins.module_utils._arguments import REP
 from ansible_collections.alicloud.rds.plugins.module_utils._operation import ensure_link, read_link, run
 from ansible_collections.alicloud.rds.plugins.module_utils._precheck import Subject, parse_report
 from ansible_collections.alicloud.rds.plugins.module_utils._secrets import scrub
+from tests.freeze.recorder import from_heads, frozen
 
 from .scripted_server import ScriptedServer, action_of, http
 
@@ -37,7 +38,8 @@ DR = "pgm-dr"
 PASSWORD = "Pä'ss \"w\\o%2Frd+/=&<é"
 SECRET = "Ke y/+Secret%'\"é"
 STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-REQUEST_TIMEOUT = 0.6
+PATIENT = {"request_timeout": 5, "read_timeout": 5}  # seconds: what ends sooner does so for another reason
+IMPATIENT = {"request_timeout": 1.0, "read_timeout": 1.0}
 HANG = 8.0  # seconds: far more than one request may take on a busy machine, far less than for ever
 
 TOLD = {"sourceCategory": "other", "sourceAddress": "10.0.0.1", "sourcePort": "5432", "replicatorAccount": "dr_sync"}
@@ -120,12 +122,18 @@ def play(server, operation=ensure_link, check_mode=False, **changes):
     spec = REPLICATION_LINK if operation is ensure_link else REPLICATION_LINK_INFO
     given = {"dr_instance_id": DR, "endpoint": f"http://127.0.0.1:{server.port}", "max_retries": 0}
     given |= {"access_key_id": "LTAI", "access_key_secret": SECRET}
-    given |= {"request_timeout": REQUEST_TIMEOUT, "read_timeout": REQUEST_TIMEOUT, "connect_timeout": 2}
+    given |= {**PATIENT, "connect_timeout": 2}
     if operation is ensure_link:
         given |= {"source_address": "10.0.0.1", "replicator_account": "dr_sync", "replicator_password": PASSWORD}
         given |= {"wait_timeout": 0, "settle_timeout": 0}
     options = {**defaults(spec), **given, **changes}
-    return run(operation, options, check_mode=check_mode, diff=True, environment={})
+    return frozen(
+        lambda: run(operation, options, check_mode=check_mode, diff=True, environment={}),
+        module="replication_link" if operation is ensure_link else "replication_link_info",
+        options=changes,
+        check_mode=check_mode,
+        requests=lambda: from_heads(server.heads),
+    )
 
 
 def assert_sane(result):
@@ -205,13 +213,21 @@ def rows(**changes):
 
 
 ENDED = {"TaskStatus": "success", "TaskStage": "increment", "ReplicationState": "steaming"}
-SPOILED = {
-    "instance": spoiled(instance_answer(), instance_answer(TOLD)),
-    "told": spoiled(TOLD).map(lambda told: instance_answer(json.dumps(told))),
-    "before": spoiled(logs_answer(), rows(), rows(**ENDED), rows(TaskStatus="failure")),
-    "after": spoiled(rows(**ENDED), rows(TaskType="create-dryrun", TaskStatus="success"), rows(TaskStatus="failure")),
-    "create": spoiled(create_answer()),
+PROPER = {
+    "instance": [instance_answer(), instance_answer(TOLD)],
+    "told": [TOLD],
+    "before": [logs_answer(), rows(), rows(**ENDED), rows(TaskStatus="failure")],
+    "after": [rows(**ENDED), rows(TaskType="create-dryrun", TaskStatus="success"), rows(TaskStatus="failure")],
+    "create": [create_answer()],
 }
+RUNS = {document: [(ensure_link, True), (ensure_link, False), (read_link, False)] for document in PROPER}
+RUNS |= {document: RUNS[document][:2] for document in ("after", "create")}
+
+
+def script(document, spoiled_one):
+    return documents(
+        **{"instance": instance_answer(json.dumps(spoiled_one))} if document == "told" else {document: spoiled_one}
+    )
 
 
 @pytest.fixture(scope="module")
@@ -220,20 +236,35 @@ def fuzzed():
         yield server
 
 
-@pytest.mark.parametrize("document", SPOILED)
+@pytest.mark.parametrize("document", PROPER)
 @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_a_spoiled_document_gives_one_clear_result(fuzzed, document, data):
-    spoiled_one = data.draw(SPOILED[document])
-    fuzzed.answer = documents(**{"instance" if document == "told" else document: spoiled_one})
-    limits = {"request_timeout": 5, "read_timeout": 5}  # a long list of pages is no subject of this test
-    if document in ("after", "create"):
-        operation, check_mode = ensure_link, data.draw(st.booleans())
-    else:
-        operation, check_mode = data.draw(
-            st.sampled_from([(ensure_link, True), (ensure_link, False), (read_link, False)])
-        )
-    assert_sane(play(fuzzed, operation, check_mode, **limits))
+    fuzzed.answer = script(document, data.draw(spoiled(*PROPER[document])))
+    operation, check_mode = data.draw(st.sampled_from(RUNS[document]))
+    assert_sane(play(fuzzed, operation, check_mode))
+
+
+ODD = [REMOVED, None, True, -1, 10**40, float("inf"), "", "running", "[", [], {}, [None], {"a": []}]
+
+
+def spoiled_places():
+    """Every place of the proper documents, each with a few odd values by turns."""
+    odd, number = itertools.cycle(ODD), 0
+    for document, bases in PROPER.items():
+        for place, base in enumerate(bases):
+            for path in places(base):
+                name = "-".join(map(str, (document, place, *path)))
+                yield pytest.param(document, base, path, [next(odd) for _unused in range(2)], number, id=name)
+                number += 1
+
+
+@pytest.mark.parametrize(("document", "base", "path", "values", "number"), list(spoiled_places()))
+def test_an_odd_value_at_any_place_gives_one_clear_result(fuzzed, document, base, path, values, number):
+    for turn, value in enumerate(values, number):
+        fuzzed.answer = script(document, replaced(base, path, value))
+        operation, check_mode = RUNS[document][turn % len(RUNS[document])]
+        assert_sane(play(fuzzed, operation, check_mode))
 
 
 DOCUMENTS = {
@@ -267,7 +298,7 @@ DOCUMENTS = {
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_a_document_that_is_none_gives_one_clear_result(name, action):
     with ScriptedServer(only(action, lambda _unused: http(DOCUMENTS[name]))) as server:
-        result = assert_sane(play(server, request_timeout=5, read_timeout=5))
+        result = assert_sane(play(server))
         assert sum(action_of(head) == CREATE for head in server.heads) <= 1, "a create is never repeated on doubt"
     assert len(result.get("msg", "")) < 1000
 
@@ -290,7 +321,7 @@ def test_a_redirect_with_a_proper_document_is_still_a_redirect(status):
 def test_pages_that_bring_nothing_new_are_not_read_on():
     page = {"RequestId": "R-2", "Items": [ROW] * 30}
     with ScriptedServer(documents(before=page)) as server:
-        assert_sane(play(server, request_timeout=5, read_timeout=5))
+        assert_sane(play(server))
         assert len(server.heads) < 20
 
 
@@ -373,12 +404,17 @@ TRANSPORTS = {
 }
 
 
+# Only the time ends these; the last three may also end by their size, on a machine that reads fast enough.
+TIMED = {"silence", *(name for name in TRANSPORTS if "dripping" in name), "slow continue without end"}
+TIMED |= {"continue without end", "tiny chunks without end", "trailers without end"}
+
+
 @pytest.mark.parametrize("action", [INSTANCE, CREATE])
 @pytest.mark.parametrize("name", TRANSPORTS)
 def test_a_transport_that_misbehaves_ends_soon_with_one_clear_result(name, action):
     began = time.monotonic()
     with ScriptedServer(only(action, TRANSPORTS[name])) as server:
-        result = assert_sane(play(server))
+        result = assert_sane(play(server, **(IMPATIENT if name in TIMED else {})))
         assert sum(action_of(head) == CREATE for head in server.heads) <= 1
     assert time.monotonic() - began < HANG
     if action == CREATE and result.get("failed"):
