@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
-from ansible_collections.alicloud.rds.plugins.module_utils._arguments import REPLICATION_LINK_REBUILD
-from ansible_collections.alicloud.rds.plugins.module_utils._operation import rebuild
-from ansible_collections.alicloud.rds.plugins.plugin_utils._door import OperationDoor
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import rebuild
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.specs import REPLICATION_LINK_REBUILD
+from ansible_collections.alicloud.rds.plugins.plugin_utils._action import OperationDoor
 
 
 class ActionModule(OperationDoor):

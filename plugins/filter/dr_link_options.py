@@ -44,7 +44,11 @@ from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from ansible_collections.alicloud.rds.plugins.module_utils._arguments import DR_LINK, LINK_OPTIONS, POSTGRES_INSTANCE
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.specs import (
+    DR_LINK,
+    LINK_OPTIONS,
+    POSTGRES_INSTANCE,
+)
 
 _PREFIX = "dr_link_"
 

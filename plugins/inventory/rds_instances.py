@@ -115,10 +115,10 @@ import ansible.template
 from ansible.errors import AnsibleError, AnsibleParserError
 from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable
 
-from ansible_collections.alicloud.rds.plugins.module_utils._arguments import CONNECTION
-from ansible_collections.alicloud.rds.plugins.module_utils._errors import RdsError
-from ansible_collections.alicloud.rds.plugins.module_utils._instances import listing, read_instances
-from ansible_collections.alicloud.rds.plugins.module_utils._operation import connect, default_region, explain
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import connect, default_region, explain
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.specs import CONNECTION
+from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.instances import listing, read_instances
 
 if hasattr(ansible.template, "trust_as_template"):
     _untrusted = dict  # text is a template only if it is marked as one

@@ -159,9 +159,9 @@ error:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.alicloud.rds.plugins.module_utils._answer import answer
-from ansible_collections.alicloud.rds.plugins.module_utils._arguments import API_CHECK
-from ansible_collections.alicloud.rds.plugins.module_utils._operation import check_api
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.answer import answer
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import check_api
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.specs import API_CHECK
 
 
 def main() -> None:

@@ -307,9 +307,9 @@ error:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.alicloud.rds.plugins.module_utils._answer import answer
-from ansible_collections.alicloud.rds.plugins.module_utils._arguments import REPLICATION_LINK
-from ansible_collections.alicloud.rds.plugins.module_utils._operation import ensure_link
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.answer import answer
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import ensure_link
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.specs import REPLICATION_LINK
 
 
 def main() -> None:

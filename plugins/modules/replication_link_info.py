@@ -157,9 +157,9 @@ error:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.alicloud.rds.plugins.module_utils._answer import answer
-from ansible_collections.alicloud.rds.plugins.module_utils._arguments import REPLICATION_LINK_INFO
-from ansible_collections.alicloud.rds.plugins.module_utils._operation import read_link
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.answer import answer
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import read_link
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.specs import REPLICATION_LINK_INFO
 
 
 def main() -> None:

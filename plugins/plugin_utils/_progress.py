@@ -13,7 +13,7 @@ import sys
 
 from ansible.utils.display import Display
 
-from ansible_collections.alicloud.rds.plugins.module_utils._patience import Progress
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.follow import Progress
 
 QUIET = 5.0  # seconds of a wait that nobody has to hear of
 PAUSE = 30.0  # seconds between two lines about the same stage; longer ones as the wait goes on

@@ -205,8 +205,9 @@ def test_imports(tmp_path):
 
 
 def test_emulator(tmp_path):
-    from ansible_collections.alicloud.rds.plugins.module_utils import _client, _endpoints
-    from ansible_collections.alicloud.rds.plugins.module_utils._credentials import resolve_credentials
+    from ansible_collections.alicloud.rds.plugins.module_utils._api import client as _client
+    from ansible_collections.alicloud.rds.plugins.module_utils._api import endpoints as _endpoints
+    from ansible_collections.alicloud.rds.plugins.module_utils._api.credentials import resolve_credentials
 
     ready: dict[str, Cost] = {"memory": Cost(), "postgres": Cost()}
     for _unused in range(ROUNDS):

@@ -18,7 +18,8 @@ from urllib.parse import quote
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from ansible_collections.alicloud.rds.plugins.module_utils import _arguments, _operation
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible import run as _operation
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible import specs as _arguments
 from tests.rds_emulator.client import Emulator
 
 from .conftest import Played, account, show

@@ -10,8 +10,8 @@ import json
 import sys
 import time
 
-from ansible_collections.alicloud.rds.plugins.module_utils import _operation
-from ansible_collections.alicloud.rds.plugins.module_utils._arguments import REPLICATION_LINK
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible import run as _operation
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.specs import REPLICATION_LINK
 
 DEFAULTS = {name: spec.get("default") for name, spec in REPLICATION_LINK["argument_spec"].items()}
 

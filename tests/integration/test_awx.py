@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from ansible_collections.alicloud.rds.plugins.filter.dr_link_options import dr_link_options
-from ansible_collections.alicloud.rds.plugins.module_utils._arguments import DR_LINK
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.specs import DR_LINK
 from tests.awx import launch, rules
 from tests.awx.controller import Controller
 

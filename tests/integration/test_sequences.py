@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.alicloud.rds.plugins.module_utils import _arguments, _operation
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible import run as _operation
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible import specs as _arguments
 from tests.rds_emulator.client import Emulator
 
 from .conftest import PASSWORD, account, eventually

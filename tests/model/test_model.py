@@ -36,12 +36,13 @@ from hypothesis import HealthCheck, Phase, event, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
-from ansible_collections.alicloud.rds.plugins.module_utils import _client, _operation
-from ansible_collections.alicloud.rds.plugins.module_utils._arguments import REPLICATION_LINK, REPLICATION_LINK_INFO
-from ansible_collections.alicloud.rds.plugins.module_utils._credentials import Credentials
-from ansible_collections.alicloud.rds.plugins.module_utils._endpoints import resolve_endpoint
-from ansible_collections.alicloud.rds.plugins.module_utils._errors import RdsError
-from ansible_collections.alicloud.rds.plugins.module_utils._replication_link import ReplicationLinks
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible import run as _operation
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.specs import REPLICATION_LINK, REPLICATION_LINK_INFO
+from ansible_collections.alicloud.rds.plugins.module_utils._api import client as _client
+from ansible_collections.alicloud.rds.plugins.module_utils._api.credentials import Credentials
+from ansible_collections.alicloud.rds.plugins.module_utils._api.endpoints import resolve_endpoint
+from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.link import ReplicationLinks
 from tests.rds_emulator.client import Emulator
 
 EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "250"))

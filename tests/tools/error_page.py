@@ -7,7 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / ".build" / "link"))
 
-from ansible_collections.alicloud.rds.plugins.module_utils import _errors  # the path comes first
+from ansible_collections.alicloud.rds.plugins.module_utils._api import errors as _errors  # the path comes first
 
 SECTIONS = (
     ("Codes of the operation", "The error table of `CreateReplicationLink`, row by row.", _errors.SERVICE),

@@ -6,7 +6,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ansible_collections.alicloud.rds.plugins.module_utils import _errors, _precheck
+from ansible_collections.alicloud.rds.plugins.module_utils._api import errors as _errors
+from ansible_collections.alicloud.rds.plugins.module_utils._dr import precheck as _precheck
 from tests.tools.error_page import page
 
 ROOT = Path(__file__).resolve().parents[2]

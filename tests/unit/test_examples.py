@@ -11,7 +11,7 @@ import pytest
 import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from ansible_collections.alicloud.rds.plugins.module_utils import _arguments
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible import specs as _arguments
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = sorted(path.stem for path in ROOT.glob("plugins/modules/[!_]*.py"))

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.alicloud.rds.plugins.module_utils import _api_check, _api_findings
-from ansible_collections.alicloud.rds.plugins.module_utils._api_findings import Reply, Seen, findings
+from ansible_collections.alicloud.rds.plugins.module_utils._dr import probe as _api_check
+from ansible_collections.alicloud.rds.plugins.module_utils._dr import probe_findings as _api_findings
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.probe_findings import Reply, Seen, findings
 from ansible_collections.alicloud.rds.plugins.modules import api_check, replication_link
 
 from .conftest import ACCOUNT, DR, QUICK, RDS_SOURCE, creates

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.alicloud.rds.plugins.module_utils import _client
-from ansible_collections.alicloud.rds.plugins.module_utils._credentials import Credentials
-from ansible_collections.alicloud.rds.plugins.module_utils._endpoints import resolve_endpoint
-from ansible_collections.alicloud.rds.plugins.module_utils._errors import RdsError
-from ansible_collections.alicloud.rds.plugins.module_utils._replication_link import ReplicationLinks
+from ansible_collections.alicloud.rds.plugins.module_utils._api import client as _client
+from ansible_collections.alicloud.rds.plugins.module_utils._api.credentials import Credentials
+from ansible_collections.alicloud.rds.plugins.module_utils._api.endpoints import resolve_endpoint
+from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.link import ReplicationLinks
 
 from .conftest import ACCOUNT, DR, creates
 

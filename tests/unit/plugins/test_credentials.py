@@ -8,8 +8,8 @@ import json
 
 import pytest
 
-from ansible_collections.alicloud.rds.plugins.module_utils._credentials import resolve_credentials
-from ansible_collections.alicloud.rds.plugins.module_utils._errors import RdsError
+from ansible_collections.alicloud.rds.plugins.module_utils._api.credentials import resolve_credentials
+from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
 
 ENVIRONMENT = {"ALIBABA_CLOUD_ACCESS_KEY_ID": "env-id", "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "env-secret"}
 OLD_ENVIRONMENT = {

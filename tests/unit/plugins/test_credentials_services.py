@@ -20,8 +20,8 @@ import time
 import pytest
 from urllib3.util import connection as urllib3_connection
 
-from ansible_collections.alicloud.rds.plugins.module_utils._credentials import profile_region, resolve_credentials
-from ansible_collections.alicloud.rds.plugins.module_utils._errors import RdsError
+from ansible_collections.alicloud.rds.plugins.module_utils._api.credentials import profile_region, resolve_credentials
+from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
 from ansible_collections.alicloud.rds.plugins.modules import replication_link, replication_link_info
 
 from .certificates import issue, server_context
@@ -652,7 +652,7 @@ def test_the_library_is_imported_only_for_what_needs_it(tmp_path):
         "import sys\n"
         "from ansible.plugins.loader import init_plugin_loader\n"
         "init_plugin_loader()\n"
-        "from ansible_collections.alicloud.rds.plugins.module_utils._credentials import resolve_credentials\n"
+        "from ansible_collections.alicloud.rds.plugins.module_utils._api.credentials import resolve_credentials\n"
         "resolve_credentials({'access_key_id': 'a', 'access_key_secret': 'b'}, {})()\n"
         "assert not {'alibabacloud_credentials', 'Tea', 'apscheduler', 'aiohttp'} & set(sys.modules)\n"
     )

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.alicloud.rds.plugins.module_utils._endpoints import REGIONS, resolve_endpoint
-from ansible_collections.alicloud.rds.plugins.module_utils._errors import RdsError
+from ansible_collections.alicloud.rds.plugins.module_utils._api.endpoints import REGIONS, resolve_endpoint
+from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
 
 DATA = json.loads((Path(__file__).parents[2] / "vectors" / "endpoints.json").read_text("utf-8"))
 

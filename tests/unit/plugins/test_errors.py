@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.alicloud.rds.plugins.module_utils import _errors
+from ansible_collections.alicloud.rds.plugins.module_utils._api import errors as _errors
 
 DOCUMENTED = json.loads((Path(__file__).parents[2] / "rds_emulator" / "data" / "errors.json").read_text("utf-8"))
 

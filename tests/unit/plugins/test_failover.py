@@ -8,8 +8,9 @@ import threading
 
 import pytest
 
-from ansible_collections.alicloud.rds.plugins.module_utils import _arguments, _operation
-from ansible_collections.alicloud.rds.plugins.module_utils._errors import RdsError
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible import run as _operation
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible import specs as _arguments
+from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
 from ansible_collections.alicloud.rds.plugins.modules import (
     replication_link,
     replication_link_promotion,

@@ -9,9 +9,9 @@ from collections import Counter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.alicloud.rds.plugins.module_utils._errors import RdsError
-from ansible_collections.alicloud.rds.plugins.module_utils._failover import Failover, Guards
-from ansible_collections.alicloud.rds.plugins.module_utils._patience import Patience
+from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.follow import Patience
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.role_changes import Failover, Guards
 
 A, B = "pgm-a", "pgm-b"
 WRITES = ("DeleteReplicationLink", "RebuildReplicationLink")

@@ -21,8 +21,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import requests
 
-from ansible_collections.alicloud.rds.plugins.module_utils import _operation
-from ansible_collections.alicloud.rds.plugins.module_utils._arguments import REPLICATION_LINK
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible import run as _operation
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.specs import REPLICATION_LINK
 from tests.freeze.recorder import from_journal, frozen
 
 from .conftest import ACCOUNT, DR, creates

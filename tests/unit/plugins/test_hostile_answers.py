@@ -20,11 +20,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.alicloud.rds.plugins.module_utils import _operation
-from ansible_collections.alicloud.rds.plugins.module_utils._arguments import REPLICATION_LINK, REPLICATION_LINK_INFO
-from ansible_collections.alicloud.rds.plugins.module_utils._operation import ensure_link, read_link, run
-from ansible_collections.alicloud.rds.plugins.module_utils._precheck import Subject, parse_report
-from ansible_collections.alicloud.rds.plugins.module_utils._secrets import scrub
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible import run as _operation
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import ensure_link, read_link, run
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.specs import REPLICATION_LINK, REPLICATION_LINK_INFO
+from ansible_collections.alicloud.rds.plugins.module_utils._api.secrets import scrub
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.precheck import Subject, parse_report
 from tests.freeze.recorder import from_heads, frozen
 
 from .scripted_server import ScriptedServer, action_of, http
@@ -32,7 +32,7 @@ from .scripted_server import ScriptedServer, action_of, http
 pytestmark = pytest.mark.thorough
 
 ROOT = Path(__file__).resolve().parents[3]
-COLLECTIONS = str(Path(_operation.__file__).parents[5])
+COLLECTIONS = str(Path(_operation.__file__).parents[6])
 INSTANCE, LOGS, CREATE = "DescribeDBInstanceAttribute", "DescribeReplicationLinkLogs", "CreateReplicationLink"
 DR = "pgm-dr"
 PASSWORD = "Pä'ss \"w\\o%2Frd+/=&<é"
@@ -555,8 +555,8 @@ def test_a_heavy_report_is_read_in_no_time(name):
 
 CHILD = """
 import json, re, sys
-from ansible_collections.alicloud.rds.plugins.module_utils._arguments import REPLICATION_LINK_INFO
-from ansible_collections.alicloud.rds.plugins.module_utils._operation import read_link, run
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.specs import REPLICATION_LINK_INFO
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import read_link, run
 
 def most():
     with open("/proc/self/status") as status:  # getrusage would tell of the parent, which was larger before exec

@@ -15,10 +15,10 @@ from ansible.plugins.loader import inventory_loader
 from ansible.template import Templar
 from ansible.vars.manager import VariableManager
 
-from ansible_collections.alicloud.rds.plugins.module_utils import _instances
-from ansible_collections.alicloud.rds.plugins.module_utils._arguments import REPLICATION_LINK
-from ansible_collections.alicloud.rds.plugins.module_utils._errors import RdsError
-from ansible_collections.alicloud.rds.plugins.module_utils._operation import connect, ensure_link, run
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import connect, ensure_link, run
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.specs import REPLICATION_LINK
+from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
+from ansible_collections.alicloud.rds.plugins.module_utils._dr import instances as _instances
 from tests.rds_emulator.client import Emulator
 
 SECRET = "inventory+Secret/of=the emulator"

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.alicloud.rds.plugins.module_utils._precheck import Subject, parse_report
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.precheck import Subject, parse_report
 
 SUBJECT = Subject("dr_sync", "pgm-dr")
 

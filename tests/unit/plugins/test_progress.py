@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.alicloud.rds.plugins.module_utils._patience import Progress
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.follow import Progress
 from ansible_collections.alicloud.rds.plugins.modules import replication_link
 from ansible_collections.alicloud.rds.plugins.plugin_utils._progress import Reporter
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.alicloud.rds.plugins.module_utils import _operation
-from ansible_collections.alicloud.rds.plugins.module_utils._arguments import REPLICATION_LINK
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible import run as _operation
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.specs import REPLICATION_LINK
 from ansible_collections.alicloud.rds.plugins.modules import replication_link
 
 from .conftest import ACCOUNT, DR, QUICK, RDS_SOURCE, creates
@@ -265,8 +265,9 @@ def test_a_promoted_instance_is_not_linked_again(rds, link):
 
 
 def delete_link(rds):
-    from ansible_collections.alicloud.rds.plugins.module_utils import _client, _endpoints
-    from ansible_collections.alicloud.rds.plugins.module_utils._credentials import resolve_credentials
+    from ansible_collections.alicloud.rds.plugins.module_utils._api import client as _client
+    from ansible_collections.alicloud.rds.plugins.module_utils._api import endpoints as _endpoints
+    from ansible_collections.alicloud.rds.plugins.module_utils._api.credentials import resolve_credentials
 
     options = {"profile_file": "/nonexistent"}
     client = _client.Client(

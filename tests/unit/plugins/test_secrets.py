@@ -12,7 +12,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.alicloud.rds.plugins.module_utils._secrets import scrub
+from ansible_collections.alicloud.rds.plugins.module_utils._api.secrets import scrub
 
 FORMS = [
     lambda s: s,

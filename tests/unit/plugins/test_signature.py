@@ -13,7 +13,7 @@ from darabonba.request import DaraRequest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.alicloud.rds.plugins.module_utils import _signature
+from ansible_collections.alicloud.rds.plugins.module_utils._api import signature as _signature
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "signature_vectors.json").read_text("utf-8"))["vectors"]
 V3 = [vector for vector in VECTORS if vector["scheme"].startswith("V3") and vector.get("authorization")]

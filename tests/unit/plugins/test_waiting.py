@@ -9,8 +9,8 @@ import math
 
 import pytest
 
-from ansible_collections.alicloud.rds.plugins.module_utils._errors import RdsError
-from ansible_collections.alicloud.rds.plugins.module_utils._replication_link import Desired, ReplicationLinks, Source
+from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.link import Desired, ReplicationLinks, Source
 
 DR = "pgm-dr"
 SOURCE = Source("other", "10.0.0.1", 5432, account="dr_sync")

@@ -15,8 +15,8 @@ import time
 
 import pytest
 
-from ansible_collections.alicloud.rds.plugins.module_utils._arguments import REPLICATION_LINK
-from ansible_collections.alicloud.rds.plugins.module_utils._operation import ensure_link, run
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import ensure_link, run
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.specs import REPLICATION_LINK
 
 from .certificates import issue, server_context
 from .scripted_server import ScriptedServer, action_of, http, read_head

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
-from ansible_collections.alicloud.rds.plugins.module_utils._errors import RdsError
+from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
 
 FIRST_INTERVAL = 0.2  # a poll then comes after each tenth of the time waited so far, up to wait_interval
 LONGEST_SETTLING = 5.0  # between two looks for what a write has left

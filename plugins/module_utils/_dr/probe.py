@@ -17,7 +17,10 @@ from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from ansible_collections.alicloud.rds.plugins.module_utils._api_findings import (
+from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.link import Desired, ReplicationLinks
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.precheck import warned
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.probe_findings import (
     UNUSABLE,
     DryRun,
     Finding,
@@ -26,10 +29,7 @@ from ansible_collections.alicloud.rds.plugins.module_utils._api_findings import 
     cleaner,
     findings,
 )
-from ansible_collections.alicloud.rds.plugins.module_utils._errors import RdsError
-from ansible_collections.alicloud.rds.plugins.module_utils._precheck import warned
-from ansible_collections.alicloud.rds.plugins.module_utils._reading import CREATE, DRY_RUN, PAGE_SIZE, Caller
-from ansible_collections.alicloud.rds.plugins.module_utils._replication_link import Desired, ReplicationLinks
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.state import CREATE, DRY_RUN, PAGE_SIZE, Caller
 
 NOBODY = "pgm-000000000000000000"  # in the form of an id, and no instance has it
 
@@ -151,7 +151,7 @@ def _try_dry_run(client: Caller, desired: Desired, wait_timeout: float) -> DryRu
 
 def _collection_version() -> str:
     """Return the version in the collection's own files; a module that was shipped to a host has none of them."""
-    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
     for name, pattern in (("MANIFEST.json", r'"version":\s*"([^"]+)"'), ("galaxy.yml", r"(?m)^version:\s*(\S+)")):
         try:
             with open(os.path.join(root, name), encoding="utf-8") as file:

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterable, Sequence, Set
 from typing import NamedTuple
 
-from ansible_collections.alicloud.rds.plugins.module_utils._secrets import mask, printable, scrub
+from ansible_collections.alicloud.rds.plugins.module_utils._api.secrets import mask, printable, scrub
 
 _SECTION = re.compile(r"^\[(?P<section>[^\]]+)\]$")
 _CHECK = re.compile(

@@ -23,17 +23,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.alicloud.rds.plugins.module_utils._credentials import Credentials, Provider
-from ansible_collections.alicloud.rds.plugins.module_utils._endpoints import Endpoint
-from ansible_collections.alicloud.rds.plugins.module_utils._errors import (
+from ansible_collections.alicloud.rds.plugins.module_utils._api.credentials import Credentials, Provider
+from ansible_collections.alicloud.rds.plugins.module_utils._api.endpoints import Endpoint
+from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import (
     RdsError,
     causes,
     classify,
     is_held_back,
     refused_certificate,
 )
-from ansible_collections.alicloud.rds.plugins.module_utils._secrets import scrub
-from ansible_collections.alicloud.rds.plugins.module_utils._signature import canonical_query, signed_headers
+from ansible_collections.alicloud.rds.plugins.module_utils._api.secrets import scrub
+from ansible_collections.alicloud.rds.plugins.module_utils._api.signature import canonical_query, signed_headers
 
 try:
     import requests

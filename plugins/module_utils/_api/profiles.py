@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.alicloud.rds.plugins.module_utils._errors import RdsError
+from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
 
 # mode -> fields that it cannot do without
 MODES: dict[str, tuple[str, ...]] = {

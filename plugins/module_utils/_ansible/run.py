@@ -18,15 +18,21 @@ from typing import Any
 
 from ansible.module_utils.ansible_release import __version__ as ansible_version
 
-from ansible_collections.alicloud.rds.plugins.module_utils import _client
-from ansible_collections.alicloud.rds.plugins.module_utils._api_check import check
-from ansible_collections.alicloud.rds.plugins.module_utils._credentials import profile_region, resolve_credentials
-from ansible_collections.alicloud.rds.plugins.module_utils._endpoints import resolve_endpoint
-from ansible_collections.alicloud.rds.plugins.module_utils._errors import RdsError
-from ansible_collections.alicloud.rds.plugins.module_utils._failover import Done, Failover, Guards
-from ansible_collections.alicloud.rds.plugins.module_utils._patience import Patience, Tell
-from ansible_collections.alicloud.rds.plugins.module_utils._precheck import Check, Subject, parse_report, warned
-from ansible_collections.alicloud.rds.plugins.module_utils._reading import (
+from ansible_collections.alicloud.rds.plugins.module_utils._api import client as _client
+from ansible_collections.alicloud.rds.plugins.module_utils._api.credentials import profile_region, resolve_credentials
+from ansible_collections.alicloud.rds.plugins.module_utils._api.endpoints import resolve_endpoint
+from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.follow import Patience, Tell
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.link import (
+    DEFAULT_PORT,
+    Desired,
+    ReplicationLinks,
+    Result,
+)
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.precheck import Check, Subject, parse_report, warned
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.probe import check
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.role_changes import Done, Failover, Guards
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.state import (
     CREATE,
     DRY_RUN,
     Source,
@@ -36,12 +42,6 @@ from ansible_collections.alicloud.rds.plugins.module_utils._reading import (
     look_at,
     read_tasks,
     task_as_result,
-)
-from ansible_collections.alicloud.rds.plugins.module_utils._replication_link import (
-    DEFAULT_PORT,
-    Desired,
-    ReplicationLinks,
-    Result,
 )
 
 _REGION_VARIABLES = ("ALIBABA_CLOUD_REGION_ID", "ALIBABA_CLOUD_REGION", "ALICLOUD_REGION", "ALICLOUD_REGION_ID")

@@ -14,7 +14,7 @@ import ipaddress
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from ansible_collections.alicloud.rds.plugins.module_utils._errors import RdsError
+from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
 
 # Regions that answer at the central endpoint. Where SDK and documentation differ, the SDK's choice is taken.
 _CENTRAL = frozenset(

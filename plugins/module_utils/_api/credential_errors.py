@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from ansible_collections.alicloud.rds.plugins.module_utils._errors import causes, refused_certificate
+from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import causes, refused_certificate
 
 _CODE = re.compile(r'"Code"\s*:\s*"([A-Za-z.]{3,60})"')  # no digits: neither key nor token looks like that
 _STATUS = re.compile(r"(?:http_code[:=]|HttpCode=|status code:) ?(\d{3})\b")

@@ -20,8 +20,8 @@ from ansible.module_utils.common.parameters import remove_values
 from ansible.module_utils.errors import UnsupportedError
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.alicloud.rds.plugins.module_utils import _client
-from ansible_collections.alicloud.rds.plugins.module_utils._operation import Operation, run
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import Operation, run
+from ansible_collections.alicloud.rds.plugins.module_utils._api import client as _client
 from ansible_collections.alicloud.rds.plugins.plugin_utils._progress import Reporter
 
 _HIDDEN = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"  # as AnsibleModule shows it

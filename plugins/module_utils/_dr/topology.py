@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ansible_collections.alicloud.rds.plugins.module_utils._reading import (
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.state import (
     CREATE,
     Caller,
     Source,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible_collections.alicloud.rds.plugins.module_utils._operation import Operation, run
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import Operation, run
 
 
 def answer(module: Any, operation: Operation) -> None:

@@ -15,9 +15,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from ansible_collections.alicloud.rds.plugins.module_utils._errors import RdsError
-from ansible_collections.alicloud.rds.plugins.module_utils._precheck import other_lines
-from ansible_collections.alicloud.rds.plugins.module_utils._secrets import printable, scrub
+from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
+from ansible_collections.alicloud.rds.plugins.module_utils._api.secrets import printable, scrub
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.precheck import other_lines
 
 CREATE, DRY_RUN = "create", "create-dryrun"
 PAGE_SIZE = 30  # the documentation's example; limits are not stated

@@ -16,16 +16,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from ansible_collections.alicloud.rds.plugins.module_utils._errors import PERHAPS_ANOTHER_RUN, RdsError
-from ansible_collections.alicloud.rds.plugins.module_utils._patience import Patience, is_passing
-from ansible_collections.alicloud.rds.plugins.module_utils._precheck import (
+from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import PERHAPS_ANOTHER_RUN, RdsError
+from ansible_collections.alicloud.rds.plugins.module_utils._api.secrets import scrub
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.follow import Patience, is_passing
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.precheck import (
     Check,
     Subject,
     failed,
     parse_report,
     report_lines,
 )
-from ansible_collections.alicloud.rds.plugins.module_utils._reading import (
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.state import (
     CREATE,
     DRY_RUN,
     Caller,
@@ -44,7 +45,6 @@ from ansible_collections.alicloud.rds.plugins.module_utils._reading import (
     read_tasks,
     unreadable,
 )
-from ansible_collections.alicloud.rds.plugins.module_utils._secrets import scrub
 
 DEFAULT_PORT = 5432
 

@@ -14,10 +14,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from ansible_collections.alicloud.rds.plugins.module_utils._errors import PERHAPS_ANOTHER_RUN, RdsError
-from ansible_collections.alicloud.rds.plugins.module_utils._patience import Patience, is_passing
-from ansible_collections.alicloud.rds.plugins.module_utils._precheck import Check, failed
-from ansible_collections.alicloud.rds.plugins.module_utils._reading import (
+from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import PERHAPS_ANOTHER_RUN, RdsError
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.follow import Patience, is_passing
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.precheck import Check, failed
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.state import (
     CREATE,
     Caller,
     Lag,
@@ -27,7 +27,7 @@ from ansible_collections.alicloud.rds.plugins.module_utils._reading import (
     lag_of,
     read_tasks,
 )
-from ansible_collections.alicloud.rds.plugins.module_utils._topology import Side, Topology, look_from_dr
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.topology import Side, Topology, look_from_dr
 
 # No link here any more: it may have been promoted in this moment.
 _PERHAPS_ANOTHER_RUN = PERHAPS_ANOTHER_RUN | {"IncorrectDBInstance"}

@@ -29,8 +29,8 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from ansible_collections.alicloud.rds.plugins.module_utils._errors import RdsError
-from ansible_collections.alicloud.rds.plugins.module_utils._refusals import meaning
+from ansible_collections.alicloud.rds.plugins.module_utils._api.credential_errors import meaning
+from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
 
 METADATA_HOST = "100.100.100.200"
 SESSION_NAME = "ansible-alicloud.rds"  # ActionTrail shows it with each call

@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from ansible_collections.alicloud.rds.plugins.module_utils._errors import RdsError
-from ansible_collections.alicloud.rds.plugins.module_utils._precheck import Subject, parse_report
-from ansible_collections.alicloud.rds.plugins.module_utils._reading import CREATE, DRY_RUN, PAGE_SIZE, as_text
-from ansible_collections.alicloud.rds.plugins.module_utils._reading import as_integer as number
-from ansible_collections.alicloud.rds.plugins.module_utils._secrets import scrub
+from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
+from ansible_collections.alicloud.rds.plugins.module_utils._api.secrets import scrub
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.precheck import Subject, parse_report
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.state import CREATE, DRY_RUN, PAGE_SIZE, as_text
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.state import as_integer as number
 
 UNUSABLE = ("fix_credentials", "fix_controller", "fix_network")  # whoever refuses so refuses the next question as well
 _STREAMING = ("steaming", "streaming")

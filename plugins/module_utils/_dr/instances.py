@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from ansible_collections.alicloud.rds.plugins.module_utils._errors import RdsError
-from ansible_collections.alicloud.rds.plugins.module_utils._reading import (
+from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.state import (
     Caller,
     as_text,
     dr_targets,

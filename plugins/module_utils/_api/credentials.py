@@ -14,10 +14,10 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.alicloud.rds.plugins.module_utils import _official
-from ansible_collections.alicloud.rds.plugins.module_utils._errors import RdsError
-from ansible_collections.alicloud.rds.plugins.module_utils._official import Credentials, Provider, Role
-from ansible_collections.alicloud.rds.plugins.module_utils._profiles import Profile, read_profile, update_profile
+from ansible_collections.alicloud.rds.plugins.module_utils._api import credential_library as _official
+from ansible_collections.alicloud.rds.plugins.module_utils._api.credential_library import Credentials, Provider, Role
+from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
+from ansible_collections.alicloud.rds.plugins.module_utils._api.profiles import Profile, read_profile, update_profile
 
 DEFAULT_PROFILE_FILE = "~/.aliyun/config.json"
 SDK_PROFILE_FILE = "~/.alibabacloud/credentials.ini"
