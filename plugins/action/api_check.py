@@ -5,11 +5,9 @@
 
 from __future__ import annotations
 
-from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import check_api
-from ansible_collections.alicloud.rds.plugins.module_utils._ansible.specs import API_CHECK
-from ansible_collections.alicloud.rds.plugins.plugin_utils._action import OperationDoor
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.api_check import API_CHECK
+from ansible_collections.alicloud.rds.plugins.plugin_utils._action import OperationAction
 
 
-class ActionModule(OperationDoor):
-    arguments = API_CHECK
-    operation = check_api
+class ActionModule(OperationAction):
+    operation = API_CHECK

@@ -5,11 +5,9 @@
 
 from __future__ import annotations
 
-from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import ensure_link
-from ansible_collections.alicloud.rds.plugins.module_utils._ansible.specs import REPLICATION_LINK
-from ansible_collections.alicloud.rds.plugins.plugin_utils._action import OperationDoor
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.links import LINK
+from ansible_collections.alicloud.rds.plugins.plugin_utils._action import OperationAction
 
 
-class ActionModule(OperationDoor):
-    arguments = REPLICATION_LINK
-    operation = ensure_link
+class ActionModule(OperationAction):
+    operation = LINK

@@ -5,11 +5,9 @@
 
 from __future__ import annotations
 
-from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import rebuild
-from ansible_collections.alicloud.rds.plugins.module_utils._ansible.specs import REPLICATION_LINK_REBUILD
-from ansible_collections.alicloud.rds.plugins.plugin_utils._action import OperationDoor
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.roles import REBUILD
+from ansible_collections.alicloud.rds.plugins.plugin_utils._action import OperationAction
 
 
-class ActionModule(OperationDoor):
-    arguments = REPLICATION_LINK_REBUILD
-    operation = rebuild
+class ActionModule(OperationAction):
+    operation = REBUILD

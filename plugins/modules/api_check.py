@@ -159,13 +159,12 @@ error:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.alicloud.rds.plugins.module_utils._ansible.answer import answer
-from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import check_api
-from ansible_collections.alicloud.rds.plugins.module_utils._ansible.specs import API_CHECK
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.api_check import API_CHECK
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import run_module
 
 
 def main() -> None:
-    answer(AnsibleModule(**API_CHECK), check_api)
+    run_module(AnsibleModule(**API_CHECK.spec), API_CHECK)
 
 
 if __name__ == "__main__":

@@ -307,13 +307,12 @@ error:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.alicloud.rds.plugins.module_utils._ansible.answer import answer
-from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import ensure_link
-from ansible_collections.alicloud.rds.plugins.module_utils._ansible.specs import REPLICATION_LINK
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.links import LINK
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import run_module
 
 
 def main() -> None:
-    answer(AnsibleModule(**REPLICATION_LINK), ensure_link)
+    run_module(AnsibleModule(**LINK.spec), LINK)
 
 
 if __name__ == "__main__":

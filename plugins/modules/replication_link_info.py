@@ -157,13 +157,12 @@ error:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.alicloud.rds.plugins.module_utils._ansible.answer import answer
-from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import read_link
-from ansible_collections.alicloud.rds.plugins.module_utils._ansible.specs import REPLICATION_LINK_INFO
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.info import INFO
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import run_module
 
 
 def main() -> None:
-    answer(AnsibleModule(**REPLICATION_LINK_INFO), read_link)
+    run_module(AnsibleModule(**INFO.spec), INFO)
 
 
 if __name__ == "__main__":

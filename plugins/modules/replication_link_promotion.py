@@ -185,13 +185,12 @@ error:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.alicloud.rds.plugins.module_utils._ansible.answer import answer
-from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import promote
-from ansible_collections.alicloud.rds.plugins.module_utils._ansible.specs import REPLICATION_LINK_PROMOTION
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.roles import PROMOTION
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import run_module
 
 
 def main() -> None:
-    answer(AnsibleModule(**REPLICATION_LINK_PROMOTION), promote)
+    run_module(AnsibleModule(**PROMOTION.spec), PROMOTION)
 
 
 if __name__ == "__main__":

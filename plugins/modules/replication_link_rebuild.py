@@ -164,13 +164,12 @@ error:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.alicloud.rds.plugins.module_utils._ansible.answer import answer
-from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import rebuild
-from ansible_collections.alicloud.rds.plugins.module_utils._ansible.specs import REPLICATION_LINK_REBUILD
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.roles import REBUILD
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import run_module
 
 
 def main() -> None:
-    answer(AnsibleModule(**REPLICATION_LINK_REBUILD), rebuild)
+    run_module(AnsibleModule(**REBUILD.spec), REBUILD)
 
 
 if __name__ == "__main__":

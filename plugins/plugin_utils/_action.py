@@ -1,9 +1,9 @@
 # Copyright: (c) 2026, alicloud.rds contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The second door to an operation: inside the playbook's own process instead of a module shipped to a host.
+"""The second way into an operation: inside the playbook's own process instead of a module shipped to a host.
 
-A call to the RDS API needs no interpreter of its own. The module stays the documentation, and the door for tasks that
+A call to the RDS API needs no interpreter of its own. The module stays the documentation, and the way for tasks that
 have to run elsewhere or as somebody else. Results are the same.
 """
 
@@ -27,20 +27,19 @@ from ansible_collections.alicloud.rds.plugins.plugin_utils._progress import Repo
 _HIDDEN = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"  # as AnsibleModule shows it
 
 
-class OperationDoor(ActionBase):
-    """An action plugin that runs `operation` with the options of `arguments`, both given by the subclass."""
+class OperationAction(ActionBase):
+    """An action plugin that runs `operation`, which the subclass gives."""
 
     TRANSFERS_FILES = False
     _supports_async = True
     _supports_check_mode = True
 
-    arguments: dict[str, Any]
     operation: Operation
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
-        spec = self.arguments["argument_spec"]
-        rules = {name: rule for name, rule in self.arguments.items() if name.startswith("required_")}
+        spec = self.operation.spec["argument_spec"]
+        rules = {name: rule for name, rule in self.operation.spec.items() if name.startswith("required_")}
         # Plain values, as a module would read them from JSON: the controller's own carry tags, and may be encrypted.
         plain = json.loads(json.dumps(self._task.args, default=str))
         validation = ArgumentSpecValidator(spec, **rules).validate(plain)
@@ -48,21 +47,21 @@ class OperationDoor(ActionBase):
         secrets: set[str] = set()
         invocation = {"module_args": shown(options, spec, secrets)}
         if validation.error_messages:  # also for the module, which would echo what it does not know
-            told: dict[str, Any] = {"failed": True, "msg": self._explain(validation.errors)}
+            done: dict[str, Any] = {"failed": True, "msg": self._explain(validation.errors)}
         elif self._is_for_the_module(task_vars or {}):
             return {**result, **self._execute_module(task_vars=task_vars, wrap_async=bool(self._task.async_val))}
         else:
             environment: dict[str, str] = {}
             self._compute_environment_string(environment)
-            told = run(
-                type(self).operation,
+            done = run(
+                self.operation,
                 options,
                 check_mode=bool(self._task.check_mode),
                 diff=bool(self._task.diff),
                 environment={**os.environ, **{name: str(value) for name, value in environment.items()}},
-                tell=None if self._task.no_log else Reporter(self._display),
+                report=None if self._task.no_log else Reporter(self._display),
             )
-        return {**result, **remove_values({**told, "invocation": invocation}, secrets)}
+        return {**result, **remove_values({**done, "invocation": invocation}, secrets)}
 
     def _is_for_the_module(self, task_vars: dict[str, Any]) -> bool:
         """Whether the task has to run on another host, in the background, as another user or with another Python."""

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Shows a person where a wait is: a line when the stage changes, and on a terminal one from time to time.
 
-Short waits are not told of at all. With -v every poll is shown.
+Short waits show nothing. With -v every poll is shown.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ _TERMINAL = sys.stdout.isatty() and "AWX_ISOLATED_DATA_DIR" not in os.environ
 
 
 class Reporter:
-    """Takes each `Progress` of one task."""
+    """Gets each `Progress` of one task."""
 
     def __init__(self, display: Display, on_terminal: bool = _TERMINAL) -> None:
         self._display, self._on_terminal = display, on_terminal
         self._stage: str | None = None
-        self._told_at = 0.0
+        self._shown_at = 0.0
 
     def __call__(self, progress: Progress) -> None:
         line = f"{progress.instance_id}: {progress.stage}, {_spoken(progress.elapsed)}"
         line += f" of at most {_spoken(progress.timeout)}" + (f", {progress.note}" if progress.note else "")
         is_new = progress.stage != self._stage
-        is_due = self._on_terminal and progress.elapsed - self._told_at >= max(PAUSE, self._told_at / 10)
+        is_due = self._on_terminal and progress.elapsed - self._shown_at >= max(PAUSE, self._shown_at / 10)
         if progress.elapsed >= QUIET and (is_new or is_due):
-            self._stage, self._told_at = progress.stage, progress.elapsed
+            self._stage, self._shown_at = progress.stage, progress.elapsed
             self._display.display(line)
         else:
             self._display.v(line)

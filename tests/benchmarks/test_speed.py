@@ -181,7 +181,7 @@ def test_fleet(tmp_path, size):
 IMPORTS = {
     "the bare interpreter": "pass",
     "requests": "import requests",
-    "the operation of our modules": "from ansible_collections.alicloud.rds.plugins.module_utils import _operation",
+    "the operation of our modules": "from ansible_collections.alicloud.rds.plugins.module_utils._ansible import links",
     "the official SDK's client": "import alibabacloud_rds20140815.client, alibabacloud_tea_openapi.models",
 }
 

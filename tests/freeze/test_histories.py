@@ -58,7 +58,7 @@ class Lockstep(History):
     def operate(self, operation: Any, options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
         return frozen(
             lambda: super(Lockstep, self).operate(operation, options, check_mode),
-            module=operation.__name__,
+            module=operation.function.__name__,
             options=options,
             check_mode=check_mode,
             requests=self.requests,

@@ -18,8 +18,9 @@ from urllib.parse import quote
 import pytest
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from ansible_collections.alicloud.rds.plugins.module_utils._ansible import run as _operation
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible import specs as _arguments
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.links import LINK
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import run
 from tests.rds_emulator.client import Emulator
 
 from .conftest import Played, account, show
@@ -113,7 +114,7 @@ def linked(rds_emulator_postgres: Emulator, play: Callable[..., Played]) -> Link
     }
     rules = dict(_arguments.REPLICATION_LINK)
     options = ArgumentSpecValidator(rules["argument_spec"]).validate(given).validated_parameters
-    made = _operation.run(_operation.ensure_link, options, check_mode=False, diff=False, environment=rds.environment)
+    made = run(LINK, options, check_mode=False, diff=False, environment=rds.environment)
     assert made["link"]["state"] == "streaming", made
     return Linked(rds, source, dr, play)
 

@@ -10,7 +10,8 @@ import json
 import sys
 import time
 
-from ansible_collections.alicloud.rds.plugins.module_utils._ansible import run as _operation
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.links import LINK
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import run
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.specs import REPLICATION_LINK
 
 DEFAULTS = {name: spec.get("default") for name, spec in REPLICATION_LINK["argument_spec"].items()}
@@ -22,7 +23,7 @@ def main() -> None:
         options = json.loads(line)
         time.sleep(options.pop("head_start"))
         parameters = {**DEFAULTS, **options}
-        result = _operation.run(_operation.ensure_link, parameters, check_mode=False, diff=False)
+        result = run(LINK, parameters, check_mode=False, diff=False)
         print(json.dumps(result), flush=True)
 
 

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.alicloud.rds.plugins.module_utils._ansible import run as _operation
-from ansible_collections.alicloud.rds.plugins.module_utils._ansible import specs as _arguments
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.links import LINK
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.roles import PROMOTION, REBUILD
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import Operation, run
 from tests.rds_emulator.client import Emulator
 
 from .conftest import PASSWORD, account, eventually
@@ -28,19 +29,18 @@ class Two:
     rows: list[int] = field(default_factory=list)
     primary: str = "a"
 
-    def run(self, operation: str, spec: str, **options: Any) -> dict[str, Any]:
-        arguments = getattr(_arguments, spec)["argument_spec"]
+    def run(self, operation: Operation, **options: Any) -> dict[str, Any]:
+        arguments = operation.spec["argument_spec"]
         defaults = {name: option.get("default") for name, option in arguments.items()}
         quick = {"wait_interval": 0.2, "settle_timeout": 3.0, "wait_timeout": 60.0}
         given = {**defaults, **quick, **options}
-        call = getattr(_operation, operation)
-        return _operation.run(call, given, check_mode=False, diff=False, environment=self.rds.environment)
+        return run(operation, given, check_mode=False, diff=False, environment=self.rds.environment)
 
     def create(self, source: str = "a", to: str = "b") -> dict[str, Any]:
         place = {"source_instance_name": self.names[source], "source_instance_region_id": HOME[source]}
         target = {"source_category": "aliyunRDS", "dr_instance_id": self.names[to], "region_id": HOME[to]}
         login = {"replicator_account": "dr_sync", "replicator_password": PASSWORD}
-        return self.run("ensure_link", "REPLICATION_LINK", **place, **target, **login)
+        return self.run(LINK, **place, **target, **login)
 
     def replace(self, which: str) -> None:
         """Put a new, empty instance in the place of one."""
@@ -51,11 +51,10 @@ class Two:
     def promote(self, which: str) -> dict[str, Any]:
         name, region = self.names[which], HOME[which]
         options = {"dr_instance_id": name, "mode": "planned", "measured_lag_bytes": 0, "region_id": region}
-        return self.run("promote", "REPLICATION_LINK_PROMOTION", **options)
+        return self.run(PROMOTION, **options)
 
-    def rebuild(self, which: str) -> dict[str, Any]:
-        options = {"dr_instance_id": self.names[which], "confirm": self.names[which], "region_id": HOME[which]}
-        return self.run("rebuild", "REPLICATION_LINK_REBUILD", **options)
+    def rebuild(self, which: str, **options: Any) -> dict[str, Any]:
+        return self.run(REBUILD, dr_instance_id=self.names[which], region_id=HOME[which], **options)
 
     def write(self) -> None:
         number = len(self.rows) + 1
@@ -107,7 +106,7 @@ def test_after_each_verb_the_data_are_where_the_result_says(two, verbs):
         elif verb == "r":
             two.rds.break_link(two.names[other], "wal_removed")
             two.write()
-            done = two.rebuild(other)
+            done = two.rebuild(other, confirm=two.names[other])
             assert done["outcome"] == "rebuilt", done
         elif verb == "R":
             assert two.rebuild(other)["outcome"] == "unchanged"

@@ -1,7 +1,7 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 """Random histories of one DR instance: runs, faults, and what others do meanwhile. After each step, what must hold.
 
-A step is a run of the collection (in this process, through `_operation.run`) under drawn faults, or something that
+A step is a run of the collection (in this process, through `run`) under drawn faults, or something that
 happens at the service. What others do may also strike between any two requests of a run. The collection's clock and
 pauses run SPEED times faster than real ones. Nothing that is drawn depends on an answer, so a seed gives the same
 histories again:
@@ -36,13 +36,18 @@ from hypothesis import HealthCheck, Phase, event, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
-from ansible_collections.alicloud.rds.plugins.module_utils._ansible import run as _operation
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible import connection
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible import links as _links
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.info import INFO
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.links import LINK
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import Operation
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import run as run_operation
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.specs import REPLICATION_LINK, REPLICATION_LINK_INFO
 from ansible_collections.alicloud.rds.plugins.module_utils._api import client as _client
 from ansible_collections.alicloud.rds.plugins.module_utils._api.credentials import Credentials
 from ansible_collections.alicloud.rds.plugins.module_utils._api.endpoints import resolve_endpoint
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
-from ansible_collections.alicloud.rds.plugins.module_utils._dr.link import ReplicationLinks
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.follow import Waiter, drive
 from tests.rds_emulator.client import Emulator
 
 EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "250"))
@@ -158,7 +163,18 @@ LINK_KEYS = {
     *("changed", "outcome", "request_id", "db_instance_id", "task_id", "task_name", "task", "plan", "checks"),
     *("timeline", "link", "endpoint", "credentials", "retries"),
 }
-INFO_KEYS = {"changed", "check_mode", "request_id", "instance", "link", "tasks", "endpoint", "credentials", "retries"}
+INFO_KEYS = {
+    "changed",
+    "check_mode",
+    "request_id",
+    "instance",
+    "dr_instances",
+    "link",
+    "tasks",
+    "endpoint",
+    "credentials",
+    "retries",
+}
 FAILURE_KEYS = {"failed", "msg", "error"}
 HELD_BACK = {
     "IncorrectDBInstanceState",
@@ -433,7 +449,7 @@ class History(RuleBasedStateMachine):
             before, first = self.server(), len(self.journal)
             self.arm(faults)
             options = {**INFO_DEFAULTS, "dr_instance_id": DR, **self.limits()}
-            result = self.operate(_operation.read_link, options, check_mode=False)
+            result = self.operate(INFO, options, check_mode=False)
             self.rest()
             assert self.server() == before
             assert all(row["action"].startswith("Describe") for row in self.journal[first:])
@@ -483,7 +499,7 @@ class History(RuleBasedStateMachine):
         run = Run(check_mode, source, options["wait"], time.monotonic(), len(self.journal), lag=self.lag)
         making = self.making(source)
         self.meanwhile, self.moment = meanwhile or [], 0
-        run.result = self.operate(_operation.ensure_link, options, check_mode=check_mode)
+        run.result = self.operate(LINK, options, check_mode=check_mode)
         self.meanwhile = []
         run.lag = max(run.lag, self.lag)
         self.runs.append(run)
@@ -499,14 +515,14 @@ class History(RuleBasedStateMachine):
             assert self.server() == before, "check mode changed the service"
         return run
 
-    def operate(self, operation: _operation.Operation, options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
+    def operate(self, operation: Operation, options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
         patch = pytest.MonkeyPatch()
         try:
             patch.setattr(_client, "Client", functools.partial(watched(_client.Client), self.sending))
-            fast = functools.partial(ReplicationLinks, sleep=self.pause, clock=self.clock)
-            patch.setattr(_operation, "ReplicationLinks", fast)
+            patch.setattr(connection, "Waiter", functools.partial(Waiter, clock=self.clock))
+            patch.setattr(_links, "drive", lambda steps: drive(steps, self.pause))
             environment = self.rds.environment
-            return _operation.run(operation, options, check_mode=check_mode, diff=True, environment=environment)
+            return run_operation(operation, options, check_mode=check_mode, diff=True, environment=environment)
         finally:
             self.asked = time.monotonic()
             patch.undo()
@@ -664,7 +680,10 @@ class History(RuleBasedStateMachine):
         if run.outcome == "created":
             assert len(committed) == 1
         if committed and run.outcome in ("created", "adopted", "running", "failed"):
-            assert run.result["changed"], f"{run.outcome} without changed, but this run's create was carried out"
+            code = run.result["error"]["code"] if run.failed else ""
+            assert run.result["changed"] == (code != "PrecheckFailed"), (
+                f"{run.outcome}, this run's create was carried out"
+            )
         if run.result["changed"]:
             assert sent
         for row in committed:

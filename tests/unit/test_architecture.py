@@ -16,9 +16,9 @@ OURS = "ansible_collections.alicloud.rds"
 FLOORS = {
     "plugins": ("modules", "action", "inventory", "filter"),
     "plugin_utils": ("_action", "_progress"),
-    "_ansible": ("answer", "run", "specs"),
+    "_ansible": ("api_check", "links", "roles", "info", "run", "results", "connection", "specs"),
     "_dr": (
-        *("role_changes", "probe", "link", "instances", "topology", "probe_findings"),
+        *("role_changes", "probe", "link", "instances", "probe_findings"),
         *("state", "precheck", "follow"),
     ),
     "_api": (
@@ -30,7 +30,7 @@ PLACES = {(floor, name): (-number, -place) for number, (floor, names) in enumera
           for place, name in enumerate(names)}  # fmt: skip
 # Where the outside world may come in, besides the standard library.
 ALLOWED = {
-    "ansible": {"modules", "action", "inventory", "filter", "_action", "_progress", "run", "specs"},
+    "ansible": {"modules", "action", "inventory", "filter", "_action", "_progress", "api_check"},
     "requests": {"client"},
     "alibabacloud_credentials": {"credential_library"},
 }

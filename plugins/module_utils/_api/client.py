@@ -111,6 +111,7 @@ class Client:
         self.endpoint = endpoint
         self.retries: list[str] = []  # why each repetition happened, for the result
         self.last_request_id: str | None = None
+        self.has_written = False  # whether a call was made that may have changed something
         self.last_headers: dict[str, str] = {}  # of the last reply, names in lower case
         self._credentials = credentials
         self._limits = limits
@@ -145,6 +146,7 @@ class Client:
         :raises RdsError: with outcome ``not_sent``, ``refused`` or ``unknown``
         """
         attempt = 0
+        self.has_written = self.has_written or not repeatable
         while True:
             attempt += 1
             try:
@@ -180,12 +182,14 @@ class Client:
         )
         if not refused and 200 <= status < 300:
             return answer
+        is_its_word = bool(code)
         code = code or f"HTTP{status}"
         message = _shorten(code, message or "no message")
         if classify(code, status).category == "grant_permission":
             message += f" It was rds:{action} on dbinstance/{parameters.get('DBInstanceId', '*')}."
-        # 5xx may come from behind the write; a nonce seen twice means that another copy of this request arrived.
-        unclear = status >= 500 or status < 400 or code == "SignatureNonceUsed"
+        # 5xx may come from behind the write, and what has no Code (a proxy's 408) is not the service's word; a nonce
+        # seen twice means that another copy of this request arrived.
+        unclear = status >= 500 or status < 400 or code == "SignatureNonceUsed" or not is_its_word
         raise RdsError(
             code,
             message,

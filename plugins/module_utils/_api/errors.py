@@ -256,8 +256,9 @@ COLLECTION = (
         "LinkEnded",
         None,
         "decide",
-        "Leave the instance alone if it was promoted. To link it again on purpose: empty it, preview with --check, and "
-        "apply that plan with dry_run_task_id.",
+        "If it was promoted it is a primary that clients may use: leave this link out of the playbook, and protect it "
+        "by a new link onto an empty instance. Only if it holds nothing that is needed: preview with --check, and "
+        "apply that plan by its id (dry_run_task_id).",
     ),
     Row("LinkBroken", None, "decide", "Repair the cause named in the task's report, then rebuild the link."),
     Row("PlanUnusable", None, "decide", "Preview again with --check and use the new plan.task_id."),
@@ -270,6 +271,13 @@ COLLECTION = (
     Row("PromotionFailed", None, "decide", "The link is still there: read the instance's events, then run again."),
     Row("RebuildFailed", None, "decide", "Make the source reachable for the link's account, then rebuild again."),
     Row("WaitTimeout", None, "retry_later", "The task goes on at the service: run the same play again to wait on."),
+    Row(
+        "InstanceIsPrimary",
+        None,
+        "decide",
+        "Roles have changed since this link was described: name an empty instance as DR instance, or leave it out.",
+    ),
+    Row("Interrupted", None, "retry_later", "Run the same play again: it reads first, and goes on with what it finds."),
     Row("Unexpected", None, "contact_support", "A fault of this collection: please report it."),
 )
 

@@ -156,9 +156,6 @@ def _add_roles(client: Caller, host: dict[str, Any]) -> bool:
         if error.code in ("InvalidDBInstanceName.NotFound", "InvalidDBInstanceId.NotFound"):
             return False
         raise
-    if _instance_id(instance, "DescribeDBInstanceAttribute") != host["rds_instance_id"]:
-        what = f"not the instance {host['rds_instance_id']} in its answer"
-        raise unreadable("DescribeDBInstanceAttribute", what)
     source, targets = link_source(instance), dr_targets(instance)
     host["rds_guard_instance_id"] = as_text(instance.get("GuardDBInstanceId")) or host["rds_guard_instance_id"]
     host["rds_dr_source"] = source.place() if source else None

@@ -18,6 +18,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.follow import Waiter, drive
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.link import Desired, ReplicationLinks
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.precheck import warned
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.probe_findings import (
@@ -131,9 +132,9 @@ def check(
 
 def _try_dry_run(client: Caller, desired: Desired, wait_timeout: float) -> DryRun:
     """Make the dry run of check mode, which is fixed here, and return what became of it; never raises."""
-    links = ReplicationLinks(client, check_mode=True, wait_timeout=wait_timeout, wait_interval=15.0, settle_timeout=0.0)
+    waiter = Waiter(wait_timeout=wait_timeout, wait_interval=15.0, settle_timeout=0.0)
     try:
-        result = links.ensure(desired)
+        result = drive(ReplicationLinks(client, waiter, check_mode=True).ensure(desired))
     except RdsError as error:
         if error.category == "grant_permission":
             return DryRun("not permitted: rds:CreateReplicationLink", error.message)

@@ -1,10 +1,10 @@
 # Copyright: (c) 2026, alicloud.rds contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The verbs that end a link, or copy everything again: promote and rebuild. Each is sent once.
+"""Promote and rebuild: guards, one request, and what has become of it.
 
-No page tells how these tasks are followed: their ids have no rows in the log, and the examples show the id 0. So what
-can be observed is watched: DBInstanceStatus, DisasterRecoveryInfo, and the newest row of the log.
+No page says how these tasks are followed: their ids have no rows in the log, and the examples show the id 0. So what
+can be observed is watched: DBInstanceStatus, DisasterRecoveryInfo, and the state of the link.
 Sources: the pages of DeleteReplicationLink and RebuildReplicationLink (RDS API 2014-08-15).
 """
 
@@ -12,26 +12,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import PERHAPS_ANOTHER_RUN, RdsError
-from ansible_collections.alicloud.rds.plugins.module_utils._dr.follow import Patience, is_passing
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.follow import Steps, Waiter
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.precheck import Check, failed
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.state import (
     CREATE,
     Caller,
+    DrInstanceState,
     Lag,
+    Side,
+    Topology,
     as_integer,
     as_text,
-    dr_targets,
     lag_of,
+    read_instance,
+    read_state,
     read_tasks,
 )
-from ansible_collections.alicloud.rds.plugins.module_utils._dr.topology import Side, Topology, look_from_dr
 
 # No link here any more: it may have been promoted in this moment.
 _PERHAPS_ANOTHER_RUN = PERHAPS_ANOTHER_RUN | {"IncorrectDBInstance"}
-# The catalogue's remedies for these are about making a link; these verbs need another word.
+# The catalogue's remedies for these are about creating a link; these verbs need another word.
 _ADVICE = {
     "IncorrectDBInstance": "The service finds no link on this instance: read both sides before anything else.",
     "IncorrectDBInstanceState": "Wait until both instances are Running and no other task works on them; run again.",
@@ -54,7 +57,7 @@ class Guards:
 
 
 @dataclass
-class Done:
+class RoleChangeResult:
     """What a verb did and found. `outcome`: unchanged, previewed, promoted, rebuilt, adopted, running."""
 
     changed: bool
@@ -71,12 +74,12 @@ class Done:
 
 
 @dataclass(frozen=True)
-class Seen:
-    """One look while a verb is followed. `state`: before or after it."""
+class Observation:
+    """What one poll of a verb has seen."""
 
-    state: str
+    has_happened: bool  # it was seen to happen
     topology: Topology
-    story: str
+    fits: bool = False  # all is as it has to be afterwards, but it may have been so before
 
     @property
     def is_busy(self) -> bool:
@@ -98,148 +101,132 @@ class _Verb:
 
     name: str  # as it is said to people
     action: str
-    failure: str  # code of the error if it did not take place
-    finished: str  # outcome if it did
+    finished: str  # outcome if it took place
+    subject: str
     parameters: Mapping[str, str]
-    look: Callable[[], Seen]
+    observe: Callable[[], Observation]
 
 
-class Failover:
+class RoleChanges:
     """The verbs, on DR instances of one region. Check mode is decided here and nowhere else."""
 
-    def __init__(self, client: Caller, patience: Patience, *, check_mode: bool, wait: bool = True) -> None:
-        self._client, self._patience = client, patience
+    def __init__(self, client: Caller, waiter: Waiter, *, check_mode: bool, wait: bool = True) -> None:
+        self._client, self._waiter = client, waiter
         self._check_mode, self._wait = check_mode, wait
 
     # -- promotion -----------------------------------------------------------------------------------------------------
 
-    def promote(self, dr_instance_id: str, guards: Guards, *, forced: bool) -> Done:
+    def promote(self, dr_instance_id: str, guards: Guards, *, forced: bool) -> Steps[RoleChangeResult]:
         """End the link of a DR instance and make it a primary of its own (DeleteReplicationLink, PromoteToMaster).
 
-        :param forced: whether it may lose what has not arrived; the source is not asked then, it may be gone
+        :param forced: whether it may lose what has not arrived; it needs the DR instance's attributes and nothing else
         """
-        topology, instance = look_from_dr(self._client, dr_instance_id)
 
-        def look() -> Seen:
-            now, _row = look_from_dr(self._client, dr_instance_id)
-            return Seen("before" if now.dr_instance else "after", now, str(now))
+        def observe() -> Observation:
+            now = self._read(dr_instance_id, forced)
+            return Observation(now.source is None, now.topology)
 
-        verb = _Verb(
-            "promotion",
-            "DeleteReplicationLink",
-            "PromotionFailed",
-            "promoted",
-            {"DBInstanceId": dr_instance_id, "PromoteToMaster": "true"},
-            look,
-        )
-        if topology.dr_instance is None:
-            return self._promoted_before(dr_instance_id, topology, instance)
-        joined = self._joined(verb, topology, wait=not forced)
-        if joined.state == "after":
-            return Done(False, "adopted", topology, joined.topology)
-        topology = joined.topology
-        target, lag = cast(Side, topology.dr_instance), lag_of(topology.task)
-        checks = [] if forced else [*_side_checks(target), *_link_checks(topology, lag, guards)]
-        done = Done(True, "previewed", topology, Topology(target, None, "none"), checks, lag)
+        parameters = {"DBInstanceId": dr_instance_id, "PromoteToMaster": "true"}
+        verb = _Verb("promotion", "DeleteReplicationLink", "promoted", dr_instance_id, parameters, observe)
+        state = self._read(dr_instance_id, forced)
+        if state.source is None:
+            return self._promoted_before(read_state(self._client, dr_instance_id) if forced else state)
+        before = state.topology
+        if state.side.is_busy and not forced and (joined := (yield from self._join(verb, before))):
+            if joined.has_happened:
+                return RoleChangeResult(False, "adopted", before, joined.topology)
+            state = self._read(dr_instance_id, forced)
+        before, lag = state.topology, lag_of(state.task)
+        checks = [] if forced else [*_side_checks(state.side), *_link_checks(before, lag, guards)]
+        after = Topology(state.side, None, "none")
+        result = RoleChangeResult(True, "previewed", before, after, checks, lag)
         if forced:
-            behind = f"{lag.bytes} bytes behind" if lag.bytes is not None else "an unknown number of bytes behind"
-            done.warnings.append(
-                f"Forced: what {topology.primary or 'the source'} committed and {dr_instance_id} has not received is "
-                f"lost; the link's state was {topology.state}, {behind}."
+            missing = f"{lag.bytes} bytes behind" if lag.bytes is not None else "an unknown number of bytes behind"
+            result.warnings.append(
+                f"Forced: what {before.primary or 'the source'} committed and {dr_instance_id} has not received is "
+                f"lost; the link's state was {before.link_state}, {missing}."
             )
-        return self._do(verb, done)
+        return (yield from self._change(verb, result))
 
-    def _promoted_before(self, name: str, topology: Topology, instance: Mapping[str, Any]) -> Done:
+    def _read(self, name: str, forced: bool) -> DrInstanceState:
+        """Read instance and log; a forced promotion goes on without the log."""
+        instance = read_instance(self._client, name)
+        try:
+            tasks = read_tasks(self._client, name, CREATE)
+        except RdsError:
+            if not forced:
+                raise
+            tasks = []
+        return DrInstanceState(name, instance, tasks)
+
+    def _promoted_before(self, state: DrInstanceState) -> RoleChangeResult:
         """An instance without a link was promoted from one before, or it is the wrong instance."""
-        side = topology.primary
-        targets = ", ".join(target for target, _region in dr_targets(instance))
-        tasks = read_tasks(self._client, name, CREATE)
-        # While the log says that data stream, no link has ended: the instance may not report the one that it has.
-        ended = next((task for task in tasks if task.made_link and task.replication_state != "streaming"), None)
-        if targets or ended is None:
-            why = (
-                f"it is the primary of {targets}"
-                if targets
-                else "it reports no link, and its log shows none that has ended"
-            )
+        side, topology, ended = state.side, state.topology, state.ended
+        why = None
+        if state.primary_of:
+            why = f"it is the primary of {state.primary_of}"
+        elif ended is None or ended.replication_state == "streaming":
+            why = "it reports no link, and its log shows none that has ended"
+        if why or ended is None:
             raise RdsError(
                 "NotDrInstance",
-                f"{name} ({side.status if side else 'not asked'}) is no DR instance, so it cannot be promoted: {why}. "
+                f"{state.instance_id} ({side.status}) is no DR instance, so it cannot be promoted: {why}. "
                 "Nothing was sent.",
                 context=_context(topology),
             )
-        if side and side.is_busy:
-            raise RdsError(
-                "InstanceBusy", f"{name} has no link any more, but is {side.status}.", context=_context(topology)
-            )
-        return Done(False, "unchanged", topology, topology, task_id=ended.task_id, task_name=ended.task_name)
+        if side.is_busy:
+            text = f"{state.instance_id} has no link any more, but is {side.status}."
+            raise RdsError("InstanceBusy", text, context=_context(topology))
+        return RoleChangeResult(
+            False, "unchanged", topology, topology, task_id=ended.task_id, task_name=ended.task_name
+        )
 
     # -- rebuild -------------------------------------------------------------------------------------------------------
 
-    def rebuild(self, dr_instance_id: str, *, confirmed: bool) -> Done:
+    def rebuild(self, dr_instance_id: str, *, confirmed: bool) -> Steps[RoleChangeResult]:
         """Copy the source again to a DR instance whose link is broken (RebuildReplicationLink), and wait for streaming.
 
-        :param confirmed: whether a link that the log does not call broken, nor streaming, is rebuilt as well
+        :param confirmed: whether a link that the log does not call broken is rebuilt as well
         """
-        topology, _instance = look_from_dr(self._client, dr_instance_id)
-        was_busy = _target(dr_instance_id, topology).is_busy
+        was_busy = False
 
-        def look() -> Seen:
+        def observe() -> Observation:
             nonlocal was_busy
-            now, _row = look_from_dr(self._client, dr_instance_id)
-            busy = now.dr_instance is not None and now.dr_instance.is_busy
-            was_busy = was_busy or busy
-            is_there = now.state == "streaming" or (was_busy and now.state == "unknown")
-            return Seen("after" if is_there and not busy else "before", now, str(now))
+            now = read_state(self._client, dr_instance_id)
+            is_busy = now.source is not None and now.side.is_busy
+            was_busy = was_busy or is_busy
+            fits = not is_busy and now.link_state in ("streaming", "unknown")
+            came = now.link_state == "streaming" and before.link_state != "streaming"
+            return Observation(fits and (was_busy or came), now.topology, fits and now.link_state == "streaming")
 
-        verb = _Verb(
-            "rebuild",
-            "RebuildReplicationLink",
-            "RebuildFailed",
-            "rebuilt",
-            {"DBInstanceId": dr_instance_id},
-            look,
-        )
-        if not was_busy and topology.state == "streaming":
-            return Done(False, "unchanged", topology, topology)
-        joined = self._joined(verb, topology)
-        if joined.state == "after":
-            return Done(False, "adopted", topology, joined.topology)
-        topology = joined.topology
-        target = _target(dr_instance_id, topology)
-        checks = [
-            *_side_checks(target),
-            _check(
-                "link_broken",
-                topology.state == "disconnect" or (confirmed and topology.state == "unknown"),
-                f"The link's state is {topology.state}, not disconnect.",
-                "Wait for the task that makes it."
-                if topology.state == "creating"
-                else f"Look at pg_stat_wal_receiver on {dr_instance_id}; if nothing streams, set confirm to its id.",
-            ),
-        ]
-        after = Topology(topology.primary, target, "streaming", topology.source)
-        done = self._do(verb, Done(True, "previewed", topology, after, checks))
-        if done.outcome in ("rebuilt", "adopted") and done.after.state == "unknown":
-            done.warnings.append(f"The task log of {dr_instance_id} does not tell whether data streams again.")
-        return done
+        parameters = {"DBInstanceId": dr_instance_id}
+        verb = _Verb("rebuild", "RebuildReplicationLink", "rebuilt", dr_instance_id, parameters, observe)
+        before = _linked(read_state(self._client, dr_instance_id).topology, dr_instance_id)
+        was_busy = before.dr_instance is not None and before.dr_instance.is_busy
+        if was_busy:
+            if joined := (yield from self._join(verb, before)):
+                if joined.has_happened:
+                    return RoleChangeResult(False, "adopted", before, joined.topology)
+                before = _linked(joined.topology, dr_instance_id)
+        elif before.link_state == "streaming" and not confirmed:
+            return RoleChangeResult(False, "unchanged", before, before)
+        side = before.dr_instance or Side(dr_instance_id)
+        checks = [*_side_checks(side), _broken_check(dr_instance_id, before.link_state, confirmed)]
+        was_busy = False
+        after = Topology(before.primary, side, "streaming", before.source)
+        result = yield from self._change(verb, RoleChangeResult(True, "previewed", before, after, checks))
+        if result.outcome in ("rebuilt", "adopted") and result.after.link_state == "unknown":
+            result.warnings.append(f"The task log of {dr_instance_id} does not report whether data streams again.")
+        return result
 
     # -- sending once, and following -----------------------------------------------------------------------------------
 
-    def _do(self, verb: _Verb, plan: Done) -> Done:
+    def _change(self, verb: _Verb, plan: RoleChangeResult) -> Steps[RoleChangeResult]:
         """Refuse, preview, or send and follow."""
-        bad = failed(plan.checks)
-        if bad:
-            told = " ".join(f"({n}) {check.note} To fix: {check.remedy}" for n, check in enumerate(bad, 1))
-            count = f"{len(bad)} of {len(plan.checks)} checks"
-            raise RdsError(
-                f"{verb.name.capitalize()}Refused",
-                f"The {verb.name} was refused, {count}: {told} Nothing was sent. {plan.before}",
-                context={**_context(plan.before), "checks": plan.checks, "lag": plan.lag},
-            )
+        _refuse_failed(verb, plan)
         if self._check_mode:
             return plan
-        elapsed = self._patience.stopwatch()
+        elapsed = self._waiter.stopwatch()
         refusal: RdsError | None = None
         try:
             answer = self._client.call(verb.action, verb.parameters, repeatable=False)
@@ -248,109 +235,104 @@ class Failover:
             plan.outcome = verb.finished
         except RdsError as error:
             refusal = error
-            self._recover(verb, error, plan)
+            yield from self._recover(verb, error, plan)
             plan.outcome, plan.changed = "adopted", error.outcome == "unknown"
         if not self._wait:
             plan.outcome, plan.after, plan.seconds = "running", plan.before, round(elapsed(), 1)
             return plan
-        try:
-            seen = self._follow(verb, plan)
-        except RdsError as error:
-            if refusal is not None and refusal.outcome == "refused" and error.code == verb.failure:
-                raise self._told(refusal, error.context["story"], plan.before) from None  # it was not about our verb
-            raise
+        seen = yield from self._follow(verb, plan, refusal)
         plan.after, plan.seconds = seen.topology, round(elapsed(), 1)
         return plan
 
-    def _recover(self, verb: _Verb, error: RdsError, plan: Done) -> None:
-        """Look for what an unclear request, or a faster run, has set going; raise if nothing moves."""
-        unclear = error.outcome == "unknown"
-        if not unclear and error.code not in _PERHAPS_ANOTHER_RUN:
-            raise self._told(error, str(plan.before), plan.before) from None
-        last = str(plan.before)
+    def _recover(self, verb: _Verb, error: RdsError, plan: RoleChangeResult) -> Steps[Observation]:
+        """Observe what an unclear request, or a faster run, has set going; raise if nothing moves."""
+        latest = plan.before
 
-        def moved() -> Seen | None:
-            nonlocal last
-            seen = verb.look()
-            last = seen.story
-            return seen if seen.is_busy or seen.state != "before" else None
+        def moved() -> Observation | None:
+            nonlocal latest
+            seen = verb.observe()
+            latest = seen.topology
+            return seen if seen.is_busy or seen.has_happened else None
 
-        try:
-            seen = self._patience.settle(moved)
-        except RdsError as failure:
-            failure.outcome = error.outcome  # of the request, about which a failed look says nothing
-            raise self._told(failure, last, plan.before) from None
-        if seen is None and unclear:
-            error.message += (
-                f" Whether the {verb.name} is under way is not known: nothing moved in "
-                f"{self._patience.settle_timeout:g} s. It was not sent again; running the same play again looks first."
-            )
-        if seen is None:
-            raise self._told(error, last, plan.before) from None
-
-    def _follow(self, verb: _Verb, plan: Done) -> Seen:
-        """Poll until the verb has taken place; raise if it is over and has not."""
-        seen: Seen | None = None
-        was_busy, silent = False, 0
-        quiet = self._patience.stopwatch()
-        for elapsed in self._patience.polls():
-            try:
-                seen, silent = verb.look(), 0
-            except RdsError as error:
-                silent += 1
-                if not is_passing(error, silent):
-                    error.outcome = "running"
-                    raise self._told(error, seen.story if seen else str(plan.before), plan.before) from None
-                continue
-            self._patience.tell(_subject(plan.before), f"{verb.name} ({seen.statuses})", elapsed())
-            if seen.is_busy:
-                was_busy, quiet = True, self._patience.stopwatch()
-            elif seen.state == "after":
-                return seen
-            elif quiet() >= self._settle:
-                raise self._failed(verb, plan, seen, was_busy)
-        story = seen.story if seen else str(plan.before)
-        raise RdsError(
-            "WaitTimeout",
-            f"The {verb.name} goes on; it has not ended in wait_timeout ({self._patience.wait_timeout:g} s). {story}",
-            outcome="running",
-            context=_context(plan.before, seen.topology if seen else None, changed=plan.changed),
+        doubt = (
+            f"Whether the {verb.name} is under way is not known: nothing moved in {self._waiter.settle_timeout:g} s. "
+            "It was not sent again; running the same play again reads first."
         )
+        try:
+            return (yield from self._waiter.recover(error, moved, _PERHAPS_ANOTHER_RUN, doubt))
+        except RdsError as failure:
+            raise _completed(failure, latest, plan.before) from None
 
-    def _failed(self, verb: _Verb, plan: Done, seen: Seen, was_busy: bool) -> RdsError:
+    def _follow(self, verb: _Verb, plan: RoleChangeResult, refusal: RdsError | None) -> Steps[Observation]:
+        """Poll until the verb has taken place; raise if it is over and has not."""
+        latest, was_busy, quiet = plan.before, False, self._waiter.stopwatch()
+
+        def attempt(elapsed: float) -> Observation | None:
+            nonlocal latest, was_busy, quiet
+            seen = verb.observe()
+            latest = seen.topology
+            self._waiter.report(verb.subject, f"{verb.name} ({seen.statuses})", elapsed)
+            if seen.is_busy:
+                was_busy, quiet = True, self._waiter.stopwatch()
+                return None
+            return seen if seen.has_happened or quiet() >= self._waiter.settle_timeout else None
+
+        seen = yield from self._waiter.poll(attempt, lambda error: _still_running(error, latest, plan))
+        if seen is None:
+            limit = f"wait_timeout ({self._waiter.wait_timeout:g} s)"
+            text = f"The {verb.name} goes on; it has not ended in {limit}. {latest}"
+            context = _context(plan.before, latest, changed=plan.changed)
+            raise RdsError("WaitTimeout", text, outcome="running", context=context)
+        if not seen.has_happened and seen.fits and refusal is None:
+            plan.warnings.append(f"The {verb.name} was accepted, and the link streams; nothing was seen in between.")
+        elif not seen.has_happened:
+            if refusal is not None and refusal.outcome == "refused":
+                raise _completed(refusal, latest, plan.before)  # what was at work was not our verb
+            raise self._failed(verb, plan, seen, was_busy)
+        return seen
+
+    def _failed(self, verb: _Verb, plan: RoleChangeResult, seen: Observation, was_busy: bool) -> RdsError:
         """Return the error of a verb that did not take place; if nobody saw it at work, it may yet come."""
-        outcome = "failed" if was_busy else "unknown"
-        text = f"The {verb.name} was accepted, and has ended without taking place. {seen.story}"
+        text = f"The {verb.name} was accepted, and has ended without taking place. {seen.topology}"
         if not was_busy:
-            text = f"The {verb.name} was accepted, but nothing has shown of it for {self._settle:g} s. {seen.story}"
-        context = {**_context(plan.before, seen.topology), "story": seen.story}
-        return RdsError(verb.failure, text, outcome=outcome, context=context)
+            shown = f"nothing has shown of it for {self._waiter.settle_timeout:g} s"
+            text = f"The {verb.name} was accepted, but {shown}. {seen.topology}"
+        code = f"{verb.name.capitalize()}Failed"
+        outcome = "failed" if was_busy else "unknown"
+        return RdsError(code, text, outcome=outcome, context=_context(plan.before, seen.topology))
 
-    def _joined(self, verb: _Verb, topology: Topology, wait: bool = True) -> Seen:
-        """Wait while something works on the instances, then return what has become of them."""
-        now = Seen("before", topology, str(topology))
-        if self._check_mode or not (wait and self._wait and now.is_busy):
-            return now
-        for elapsed in self._patience.polls():
-            now = verb.look()
-            self._patience.tell(_subject(topology), f"busy before the {verb.name} ({now.statuses})", elapsed())
-            if not now.is_busy:
-                return now
-        return now
+    def _join(self, verb: _Verb, before: Topology) -> Steps[Observation | None]:
+        """Wait while something works on a busy instance, and return what has become of it; None where nothing waits."""
+        if self._check_mode or not self._wait:
+            return None
+        latest = Observation(False, before)
 
-    @property
-    def _settle(self) -> float:
-        return self._patience.settle_timeout
+        def attempt(elapsed: float) -> Observation | None:
+            nonlocal latest
+            latest = verb.observe()
+            self._waiter.report(verb.subject, f"busy before the {verb.name} ({latest.statuses})", elapsed)
+            return None if latest.is_busy else latest
 
-    def _told(self, error: RdsError, story: str, before: Topology) -> RdsError:
-        """Complete an error by the state in which each side is, and by advice that fits these verbs."""
-        error.message = f"{error.message} {story}"
-        error.advice = _ADVICE.get(error.code, error.advice)
-        error.context = {**_context(before), **error.context}
-        return error
+        def failed_poll(error: RdsError) -> RdsError:
+            error.outcome = "not_sent"
+            return _completed(error, latest.topology, before)
+
+        return (yield from self._waiter.poll(attempt, failed_poll)) or latest
 
 
 # -- guards ------------------------------------------------------------------------------------------------------------
+
+
+def _refuse_failed(verb: _Verb, plan: RoleChangeResult) -> None:
+    bad = failed(plan.checks)
+    if bad:
+        notes = " ".join(f"({n}) {check.note} To fix: {check.remedy}" for n, check in enumerate(bad, 1))
+        raise RdsError(
+            f"{verb.name.capitalize()}Refused",
+            f"The {verb.name} was refused, {len(bad)} of {len(plan.checks)} checks: {notes} Nothing was sent. "
+            f"{plan.before}",
+            context={**_context(plan.before), "checks": plan.checks, "lag": plan.lag},
+        )
 
 
 def _check(check_id: str, is_good: bool, note: str, remedy: str) -> Check:
@@ -376,21 +358,23 @@ def _side_checks(side: Side) -> list[Check]:
 
 
 def _link_checks(topology: Topology, lag: Lag, guards: Guards) -> list[Check]:
-    """Return what is known about the stream of data, against what was asked."""
-    remedy = (
-        "Rebuild the link, or repair what broke it: see pg_stat_wal_receiver at the DR instance."
-        if topology.state == "disconnect"
-        else "The log does not tell: stop all writes, compare the LSNs of both sides, then use mode=forced."
-        if topology.state == "unknown"
-        else "Wait until the link streams."
-    )
+    """Return what is known about the stream of data, against what was asked.
+
+    Whoever has measured the lag at both PostgreSQL servers knows more about the stream than a log that does not say.
+    """
+    remedies = {
+        "disconnect": "Rebuild the link, or repair what broke it: see pg_stat_wal_receiver at the DR instance.",
+        "unknown": "The log does not report it: compare the LSNs of both sides, and give what is missing as "
+        "measured_lag_bytes (the role does).",
+    }
+    is_measured = topology.link_state == "unknown" and guards.measured_lag_bytes is not None
     known = [lag_bytes for lag_bytes in (lag.bytes, guards.measured_lag_bytes) if lag_bytes is not None]
     return [
         _check(
             "link_streaming",
-            topology.state == "streaming",
-            f"Data does not stream: the link's state is {topology.state}.",
-            remedy,
+            topology.link_state == "streaming" or is_measured,
+            f"Data does not stream: the link's state is {topology.link_state}.",
+            remedies.get(topology.link_state, "Wait until the link streams."),
         ),
         _lag_check(max(known, default=None), guards.max_lag_bytes),
     ]
@@ -399,21 +383,40 @@ def _link_checks(topology: Topology, lag: Lag, guards: Guards) -> list[Check]:
 def _lag_check(lag: int | None, most: int) -> Check:
     if lag is None:
         remedy = "Measure it by LSN at both sides (the role's verify does), and give it as measured_lag_bytes."
-        return _check("lag_bytes", False, "The service does not tell the lag in bytes.", remedy)
+        return _check("lag_bytes", False, "The service does not report the lag in bytes.", remedy)
     note = f"The DR instance is {lag} bytes behind, more than {most}."
     return _check("lag_bytes", lag <= most, note, "Let it catch up: stop writes, look for slow replay.")
 
 
-def _target(name: str, topology: Topology) -> Side:
-    """Return the DR instance of a link that has to be there."""
+def _broken_check(dr_instance_id: str, link_state: str, confirmed: bool) -> Check:
+    remedy = f"Ask pg_stat_wal_receiver on {dr_instance_id}; if nothing streams, set confirm to its id."
+    if link_state == "creating":
+        remedy = "Wait for the task that creates it."
+    is_good = link_state == "disconnect" or (confirmed and link_state != "creating")
+    return _check("link_broken", is_good, f"The link's state is {link_state}, not disconnect.", remedy)
+
+
+def _linked(topology: Topology, name: str) -> Topology:
+    """Return the topology of a link that has to exist."""
     if topology.dr_instance is None:
         raise RdsError("NotLinked", f"{name} has no link. {topology} Nothing was sent.", context=_context(topology))
-    return topology.dr_instance
+    return topology
 
 
-def _subject(topology: Topology) -> str:
-    side = topology.dr_instance or topology.primary
-    return side.instance_id if side else ""
+# -- errors ------------------------------------------------------------------------------------------------------------
+
+
+def _completed(error: RdsError, latest: Topology, before: Topology) -> RdsError:
+    """Complete an error by the state in which each side is, and by advice that fits these verbs."""
+    error.message = f"{error.message} {latest}"
+    error.advice = _ADVICE.get(error.code, error.advice)
+    error.context = {**_context(before), **error.context}
+    return error
+
+
+def _still_running(error: RdsError, latest: Topology, plan: RoleChangeResult) -> RdsError:
+    error.outcome = "running"
+    return _completed(error, latest, plan.before)
 
 
 def _context(before: Topology, after: Topology | None = None, changed: bool = False) -> dict[str, Any]:

@@ -1,10 +1,11 @@
 # Copyright: (c) 2026, alicloud.rds contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the service tells of instances and links, read into values. Knows no Ansible and no HTTP, and changes nothing.
+"""What the service reports about instances and links, and THE state of a link. Knows no Ansible and no HTTP.
 
-Answers are read by allow-lists, since rows and DisasterRecoveryInfo hold passwords. Sources: the pages of
-DescribeDBInstanceAttribute and DescribeReplicationLinkLogs (RDS API 2014-08-15) and the models of the official SDKs.
+Answers are read by allow-lists, since rows and DisasterRecoveryInfo hold passwords, and they are compared with what was
+asked: instance, task type and target. Sources: the pages of DescribeDBInstanceAttribute and DescribeReplicationLinkLogs
+(RDS API 2014-08-15) and the models of the official SDKs.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
@@ -26,6 +27,13 @@ MOST_TASKS = MOST_PAGES * PAGE_SIZE
 _LSN = re.compile(r"([0-9A-Fa-f]{1,8})/([0-9A-Fa-f]{1,8})")
 _SECONDS = re.compile(r"\d{1,12}(\.\d{1,9})?", re.ASCII)
 _STREAMING = ("steaming", "streaming")  # the API spells it without r
+_STATES = {
+    "streaming": "data streams",
+    "creating": "the link is being created",
+    "disconnect": "the link is broken",
+    "unknown": "the log does not report whether data streams",
+    "none": "no link is reported",
+}
 
 
 class Caller(Protocol):
@@ -39,7 +47,7 @@ class Caller(Protocol):
 
 @dataclass(frozen=True)
 class Source:
-    """The source of a link. None: not given, or not told by the service."""
+    """The source of a link. None: not given, or not reported by the service."""
 
     category: str | None
     address: str | None = None
@@ -49,10 +57,16 @@ class Source:
     account: str | None = None
 
     def differences(self, other: Source) -> list[str]:
-        """Return what is told on both sides and differs. The account is not part of what a source is."""
+        """Return what both sides name and differs. The account is not part of what a source is.
+
+        An RDS instance is its region and its id; it has several endpoints, so its address and port do not count.
+        """
+        names = ["category", "region_id", "instance_name"]
+        if not (self._rds_instance and self._rds_instance == other._rds_instance):
+            names[1:1] = ["address", "port"]
         return [
             f"{name} {mine!r} is not {theirs!r}"
-            for name in ("category", "address", "port", "region_id", "instance_name")
+            for name in names
             if (mine := comparable(getattr(self, name))) is not None
             and (theirs := comparable(getattr(other, name))) is not None
             and mine != theirs
@@ -64,6 +78,11 @@ class Source:
     def place(self) -> dict[str, Any]:
         """Return what the source is, without the account."""
         return {name: value for name, value in asdict(self).items() if name != "account"}
+
+    @property
+    def _rds_instance(self) -> str | None:
+        name: str | None = comparable(self.instance_name)
+        return name if comparable(self.category) == "aliyunrds" else None
 
 
 @dataclass(frozen=True)
@@ -88,58 +107,178 @@ class Task:
         return self.created or "", self.task_id
 
     @property
-    def is_streaming(self) -> bool:
-        """Whether data flows: streaming by its own word, or ended well and not disconnected."""
+    def link_state(self) -> str:
+        """What this row of a create says about the link that it makes, or has made.
+
+        `success` with another word than streaming or disconnect (the page's example is finish) leaves open whether data
+        streams now; a failed row says nothing about a link that is reported all the same.
+        """
+        if self.status == "failure":
+            return "unknown"
+        if self.status != "success" and self.stage != "increment":
+            return "creating"
         if self.replication_state in ("streaming", "disconnect"):
-            return self.replication_state == "streaming" and (self.status == "success" or self.stage == "increment")
-        return self.status == "success"
+            return self.replication_state
+        return "unknown" if self.reached_streaming else "creating"
 
     @property
-    def is_making(self) -> bool:
+    def is_over(self) -> bool:
+        """Whether there is nothing more to wait for: data streams, or the service calls the task a success."""
+        return self.link_state == "streaming" or (self.status == "success" and self.link_state == "unknown")
+
+    @property
+    def is_in_progress(self) -> bool:
         """Whether this task is on its way to a link; catching up is the last part of the way."""
-        return self.status == "running" and not self.made_link
+        return self.status == "running" and not self.reached_streaming
 
     @property
-    def made_link(self) -> bool:
+    def reached_streaming(self) -> bool:
         """Whether this task came as far as a link."""
         streamed = self.stage == "increment" and self.replication_state in ("streaming", "disconnect", "finish")
         return self.status == "success" or (self.status == "running" and streamed)
 
+    @property
+    def failed_before_copying(self) -> bool:
+        """Whether this task ended before it touched the instance."""
+        return self.status == "failure" and self.stage in (None, "precheck")
+
 
 @dataclass(frozen=True)
 class Lag:
-    """How far the DR instance is behind; None where the service does not tell."""
+    """How far the DR instance is behind; None where the service does not report it."""
 
     bytes: int | None = None
     seconds: float | None = None
 
 
-@dataclass
-class Look:
-    """What the service says about a DR instance at one moment."""
+@dataclass(frozen=True)
+class Side:
+    """One end of a link. What is None was not read, or not reported."""
 
+    instance_id: str
+    region_id: str | None = None
+    status: str | None = None
+    engine_version: str | None = None
+    lock_mode: str | None = None
+    connection_string: str | None = None
+    port: str | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something works on the instance, or it is not up."""
+        return self.status not in (None, "Running")
+
+    def __str__(self) -> str:
+        parts = ", ".join(part for part in (self.region_id, self.status or "not asked") if part)
+        return f"{self.instance_id} ({parts})"
+
+
+@dataclass
+class DrInstanceState:
+    """What the service reports about one instance at one moment, and what follows for the link that it names.
+
+    Only DisasterRecoveryInfo proves a link (`source`). `tasks` are of type create, newest first.
+    """
+
+    instance_id: str
     instance: dict[str, Any]
-    link_source: Source | None  # from DisasterRecoveryInfo
-    tasks: list[Task]  # of type create, newest first
+    tasks: list[Task]
+    source: Source | None = field(init=False)
+    dr_instances: list[tuple[str, str | None]] = field(init=False)  # those of which it is the primary: id and region
+
+    def __post_init__(self) -> None:
+        self.update(self.instance)
+
+    def update(self, instance: dict[str, Any]) -> None:
+        """Take attributes that were read later than the tasks."""
+        self.instance = instance
+        self.source, self.dr_instances = link_source(instance), dr_targets(instance)
 
     @property
     def newest(self) -> Task | None:
         return self.tasks[0] if self.tasks else None
 
+    @property
+    def task(self) -> Task | None:
+        """The row of the log that can be of the link of now, by its source and its age; None if no row can.
+
+        A precheck that failed has made no link. Once another link has been begun here, no older row is of this one.
+        """
+        if self.source is None:
+            return self.newest if self.newest and self.newest.is_in_progress else None
+        later = (task for task in self.tasks if not task.failed_before_copying)
+        task = next(later, None)
+        return None if task is None or self.source.differences(task.source) else task
+
+    @property
+    def link_state(self) -> str:
+        """THE state of the link: none, creating, streaming, disconnect or unknown."""
+        task = self.task
+        if task is not None:
+            return task.link_state
+        return "none" if self.source is None else "unknown"
+
+    @property
+    def side(self) -> Side:
+        """The instance itself, as one end of a link."""
+        names = ("RegionId", "DBInstanceStatus", "EngineVersion", "LockMode", "ConnectionString", "Port")
+        return Side(self.instance_id, *(as_text(self.instance.get(name)) for name in names))
+
+    @property
+    def ended(self) -> Task | None:
+        """The newest task that came as far as a link, if the instance reports none (any more)."""
+        return None if self.source else next((task for task in self.tasks if task.reached_streaming), None)
+
+    @property
+    def primary_of(self) -> str:
+        """The ids of the DR instances that it reports as its own, for a sentence; empty if it reports none."""
+        return ", ".join(name for name, _region in self.dr_instances)
+
+    @property
+    def topology(self) -> Topology:
+        """Both ends of the link, as this one reports them."""
+        if self.source is None:
+            return Topology(self.side, None, "none")
+        primary = Side(self.source.instance_name, self.source.region_id) if self.source.instance_name else None
+        return Topology(primary, self.side, self.link_state, self.source)
+
+
+@dataclass(frozen=True)
+class Topology:
+    """A link as one end reports it. `link_state` is that of `DrInstanceState`."""
+
+    primary: Side | None  # None: a source that is no RDS instance
+    dr_instance: Side | None  # None: there is no link (any more)
+    link_state: str
+    source: Source | None = None
+
+    def as_result(self) -> dict[str, Any]:
+        """Return it as playbooks see it."""
+        sides = {name: getattr(self, name) for name in ("primary", "dr_instance")}
+        return {**{name: asdict(side) if side else None for name, side in sides.items()}, "link_state": self.link_state}
+
+    def __str__(self) -> str:
+        """Say what each end is, in a sentence for somebody who has to act on it."""
+        if self.dr_instance is None:
+            return f"Now: {self.primary} reports no link."
+        primary = self.primary or (describe(self.source) if self.source else "an unknown source")
+        return f"Now: {primary} is primary; {self.dr_instance} is its DR instance; {_STATES[self.link_state]}."
+
 
 # -- asking the service ------------------------------------------------------------------------------------------------
 
 
-def look_at(client: Caller, dr_instance_id: str) -> Look:
+def read_state(client: Caller, dr_instance_id: str) -> DrInstanceState:
     """Read instance and task log: two calls where the log has one page."""
     instance = read_instance(client, dr_instance_id)
-    return Look(instance, link_source(instance), read_tasks(client, dr_instance_id, CREATE))
+    return DrInstanceState(dr_instance_id, instance, read_tasks(client, dr_instance_id, CREATE))
 
 
 def read_instance(client: Caller, instance_id: str) -> dict[str, Any]:
     """Return the attributes of an instance (DescribeDBInstanceAttribute), raw: may hold secrets."""
+    action = "DescribeDBInstanceAttribute"
     try:
-        answer = _read(client, "DescribeDBInstanceAttribute", {"DBInstanceId": instance_id})
+        answer = _read(client, action, {"DBInstanceId": instance_id})
     except RdsError as error:
         if error.code.endswith(".NotFound"):
             error.message = f"{instance_id}: {error.message}"
@@ -147,7 +286,8 @@ def read_instance(client: Caller, instance_id: str) -> dict[str, Any]:
     items = answer.get("Items")
     rows = items.get("DBInstanceAttribute") if isinstance(items, dict) else None
     if not isinstance(rows, list) or not rows or not isinstance(rows[0], dict):
-        raise unreadable("DescribeDBInstanceAttribute", "no instance in its answer")
+        raise unreadable(action, "no instance in its answer")
+    _compare(action, "instance", as_text(rows[0].get("DBInstanceId")), instance_id)
     return rows[0]
 
 
@@ -155,6 +295,7 @@ def read_tasks(
     client: Caller, dr_instance_id: str, task_type: str, task_id: int | None = None, task_name: str | None = None
 ) -> list[Task]:
     """Return the rows of the task log, newest first, from all pages (DescribeReplicationLinkLogs)."""
+    action = "DescribeReplicationLinkLogs"
     parameters = {"DBInstanceId": dr_instance_id, "TaskType": task_type, "PageSize": str(PAGE_SIZE)}
     if task_id is not None:
         parameters["TaskId"] = str(task_id)
@@ -163,14 +304,17 @@ def read_tasks(
     found: dict[int, Task] = {}
     seen = 0
     for page in range(1, MOST_PAGES + 1):
-        answer = _read(client, "DescribeReplicationLinkLogs", {**parameters, "PageNumber": str(page)})
+        answer = _read(client, action, {**parameters, "PageNumber": str(page)})
         rows = answer.get("Items")
         if not isinstance(rows, list):
-            raise unreadable("DescribeReplicationLinkLogs", "no list of tasks in its answer")
+            raise unreadable(action, "no list of tasks in its answer")
         total = as_integer(answer.get("TotalSize"))
         seen += len(rows)
         before = len(found)
-        found.update((task.task_id, task) for task in map(_task, rows))
+        for task in map(_task, rows):
+            _compare(action, "task type", task.task_type, task_type)
+            _compare(action, "target instance", task.target_instance_id, dr_instance_id)
+            found[task.task_id] = task
         if (
             len(found) == before
             or len(found) >= MOST_TASKS
@@ -189,6 +333,12 @@ def _read(client: Caller, action: str, parameters: Mapping[str, str]) -> dict[st
         if error.outcome == "unknown":
             error.outcome = "not_sent"
         raise
+
+
+def _compare(action: str, what: str, actual: str | None, asked: str) -> None:
+    """Refuse an answer about something else than what was asked."""
+    if comparable(actual) not in (None, comparable(asked)):
+        raise unreadable(action, f"it is about {what} {actual}, not {asked}")
 
 
 # -- reading its answers -----------------------------------------------------------------------------------------------
@@ -212,9 +362,11 @@ def instance_as_result(instance: Mapping[str, Any]) -> dict[str, Any]:
     return {name: as_text(instance.get(key)) for name, key in _INSTANCE_FIELDS.items()}
 
 
-def current_link(dr_instance_id: str, look: Look) -> dict[str, Any] | None:
+def current_link(state: DrInstanceState) -> dict[str, Any] | None:
     """Return the link that the instance reports, None if it reports none."""
-    return link_as_result(dr_instance_id, look.link_source, look.newest) if look.link_source else None
+    if state.source is None:
+        return None
+    return link_as_result(state.instance_id, state.source, state.link_state, state.task)
 
 
 _INSTANCE_FIELDS = {
@@ -308,16 +460,8 @@ def behind(task: Task) -> str:
     return f"{lag.bytes / 2**20:.1f} MiB behind" if lag.bytes >= 2**20 else f"{lag.bytes} bytes behind"
 
 
-def link_as_result(dr_instance_id: str, source: Source, task: Task | None) -> dict[str, Any]:
-    """Return the link as playbooks see it. `state`: planned, creating, streaming, disconnect or unknown."""
-    if task is None:
-        state = "unknown"
-    elif task.task_type == DRY_RUN:
-        state = "planned"
-    elif task.is_streaming:
-        state = "streaming"
-    else:
-        state = "disconnect" if task.replication_state == "disconnect" else "creating"
+def link_as_result(dr_instance_id: str, source: Source, state: str, task: Task | None) -> dict[str, Any]:
+    """Return the link as playbooks see it. `state`: that of `DrInstanceState`, or planned."""
     return {
         "dr_instance_id": dr_instance_id,
         "state": state,

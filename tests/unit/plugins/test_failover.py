@@ -8,8 +8,8 @@ import threading
 
 import pytest
 
-from ansible_collections.alicloud.rds.plugins.module_utils._ansible import run as _operation
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible import specs as _arguments
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.connection import Clients
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
 from ansible_collections.alicloud.rds.plugins.modules import (
     replication_link,
@@ -132,12 +132,24 @@ def test_a_lag_above_the_limit_or_unknown_is_refused(linked, promote, told, opti
         assert preview["lag"] == {"bytes": told[0], "seconds": told[1]}
 
 
-def test_a_log_that_does_not_tell_is_refused_with_a_remedy_that_can_be_carried_out(linked, promote):
+def test_a_log_that_does_not_report_is_refused_with_a_remedy_that_can_be_carried_out(linked, promote):
     linked.add_fault(**SILENT_LOG)
-    refused = promote(measured_lag_bytes=0)
-    assert [check["id"] for check in refused["checks"] if check["result"] == "error"] == ["link_streaming"]
-    assert "mode=forced" in refused["msg"]
-    assert promote(mode="forced", confirm=DR)["outcome"] == "promoted"
+    refused = promote()
+    assert {check["id"] for check in refused["checks"] if check["result"] == "error"} == {"link_streaming", "lag_bytes"}
+    assert "measured_lag_bytes" in refused["msg"]
+    assert writes(linked) == []
+    assert promote(measured_lag_bytes=1)["error"]["code"] == "PromotionRefused", "a measured lag counts as any other"
+    assert promote(measured_lag_bytes=0)["outcome"] == "promoted"
+
+
+def test_a_forced_promotion_needs_the_attributes_of_the_dr_instance_and_nothing_more(linked, promote):
+    linked.add_fault(
+        fault="error", code="Forbidden.RAM", http_status=403, action="DescribeReplicationLinkLogs", times=99
+    )
+    assert promote(measured_lag_bytes=0)["error"]["code"] == "Forbidden.RAM"
+    assert writes(linked) == []
+    done = promote(mode="forced", confirm=DR)
+    assert done["outcome"] == "promoted" and roles(done["topology"]["after"]) == (DR, None)
 
 
 def test_a_forced_promotion_is_asked_for_by_name_and_says_what_may_be_lost(linked, promote):
@@ -219,7 +231,7 @@ def test_two_runs_at_once_promote_once(linked, promote):
 
 
 def test_only_a_broken_link_is_rebuilt(linked, rebuild):
-    assert rebuild()["outcome"] == "unchanged" and rebuild(confirm=DR)["outcome"] == "unchanged"
+    assert rebuild()["outcome"] == "unchanged"
     linked.break_link(DR, "wal_removed")
     preview = rebuild(check_mode=True)
     assert preview["outcome"] == "previewed" and preview["topology"]["before"]["link_state"] == "disconnect"
@@ -227,6 +239,13 @@ def test_only_a_broken_link_is_rebuilt(linked, rebuild):
     done = rebuild()
     assert done["changed"] and done["outcome"] == "rebuilt" and done["topology"]["after"]["link_state"] == "streaming"
     assert len(writes(linked)) == 1 and rebuild()["outcome"] == "unchanged"
+
+
+@pytest.mark.parametrize("slowness", [0, 0.3])
+def test_a_rebuild_that_is_confirmed_is_sent_whatever_the_log_says(linked, rebuild, slowness):
+    linked.add_fault(stage="basebackup", task_type="rebuild", fault="slow", seconds=slowness)
+    done = rebuild(confirm=DR)
+    assert done["outcome"] == "rebuilt" and done["changed"] and len(writes(linked)) == 1
 
 
 def test_a_link_of_which_the_log_does_not_tell_is_rebuilt_if_confirmed(linked, rebuild):
@@ -306,12 +325,12 @@ def test_each_region_is_asked_at_its_own_endpoint_with_the_same_keys():
     rules = _arguments.API_CHECK["argument_spec"]
     options = {name: rule.get("default") for name, rule in rules.items()}
     options |= {"access_key_id": "LTAI", "access_key_secret": "secret", "region_id": "cn-hangzhou"}
-    regions = _operation.Regions(options, {}, None)
+    regions = Clients(options, {}, None)
     other = regions("eu-central-1")
     assert str(other.endpoint) != str(regions.home.endpoint) and other.credentials is regions.home.credentials
     assert regions("eu-central-1") is other
     assert regions(None) is regions("cn-hangzhou") is regions("cn-shanghai") is regions.home, "one endpoint, one client"
-    named = _operation.Regions({**options, "endpoint": "https://rds.example.com"}, {}, None)
+    named = Clients({**options, "endpoint": "https://rds.example.com"}, {}, None)
     assert named("eu-central-1") is named.home
     with pytest.raises(RdsError, match="cn-nowhere"):
         regions("cn-nowhere")

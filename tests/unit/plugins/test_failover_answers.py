@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
-from ansible_collections.alicloud.rds.plugins.module_utils._dr.follow import Patience
-from ansible_collections.alicloud.rds.plugins.module_utils._dr.role_changes import Failover, Guards
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.follow import Waiter, drive
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.role_changes import Guards, RoleChanges
 
 A, B = "pgm-a", "pgm-b"
 WRITES = ("DeleteReplicationLink", "RebuildReplicationLink")
@@ -76,13 +76,13 @@ class Service:
 @given(st.data(), st.booleans(), st.sampled_from(["planned", "forced", "rebuild"]))
 def test_any_story_ends_in_one_clear_result_and_at_most_one_request(data, check_mode, verb):
     service, now = Service(data), [0.0]
-    patience = Patience(4, 1, 2, sleep=lambda s: now.__setitem__(0, now[0] + s), clock=lambda: now[0])
-    failover = Failover(service, patience, check_mode=check_mode)
+    changes = RoleChanges(service, Waiter(4, 1, 2, clock=lambda: now[0]), check_mode=check_mode)
+    if verb == "rebuild":
+        steps = changes.rebuild(B, confirmed=data.draw(st.booleans()))
+    else:
+        steps = changes.promote(B, Guards(max_lag_bytes=2), forced=verb == "forced")
     try:
-        if verb == "rebuild":
-            done = failover.rebuild(B, confirmed=data.draw(st.booleans()))
-        else:
-            done = failover.promote(B, Guards(max_lag_bytes=2), forced=verb == "forced")
+        done = drive(steps, lambda seconds: now.__setitem__(0, now[0] + seconds))
         told_to_people = json.dumps([done.outcome, done.before.as_result(), done.after.as_result(), done.warnings])
         assert done.changed or done.outcome in ("unchanged", "adopted")
     except RdsError as error:

@@ -21,7 +21,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import requests
 
-from ansible_collections.alicloud.rds.plugins.module_utils._ansible import run as _operation
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.links import LINK
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import run as run_operation
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.specs import REPLICATION_LINK
 from tests.freeze.recorder import from_journal, frozen
 
@@ -257,7 +258,7 @@ def ensure(rds, roads: Roads) -> Callable[..., dict[str, Any]]:
     def run(check_mode: bool = False, **options: Any) -> dict[str, Any]:
         source = {"source_address": "127.0.0.1", "source_port": rds.sources["onprem"]["port"]}
         given = {**DEFAULTS, "dr_instance_id": DR, **source, **ACCOUNT, **QUICK, **options}
-        operation = functools.partial(_operation.run, _operation.ensure_link, given, diff=False)
+        operation = functools.partial(run_operation, LINK, given, diff=False)
         return frozen(
             lambda: operation(check_mode=check_mode, environment=rds.environment),
             module="replication_link",

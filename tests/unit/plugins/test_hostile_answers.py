@@ -20,8 +20,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.alicloud.rds.plugins.module_utils._ansible import run as _operation
-from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import ensure_link, read_link, run
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible import run as _run
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.info import INFO
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.links import LINK
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import run
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.specs import REPLICATION_LINK, REPLICATION_LINK_INFO
 from ansible_collections.alicloud.rds.plugins.module_utils._api.secrets import scrub
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.precheck import Subject, parse_report
@@ -32,7 +34,7 @@ from .scripted_server import ScriptedServer, action_of, http
 pytestmark = pytest.mark.thorough
 
 ROOT = Path(__file__).resolve().parents[3]
-COLLECTIONS = str(Path(_operation.__file__).parents[6])
+COLLECTIONS = str(Path(_run.__file__).parents[6])
 INSTANCE, LOGS, CREATE = "DescribeDBInstanceAttribute", "DescribeReplicationLinkLogs", "CreateReplicationLink"
 DR = "pgm-dr"
 PASSWORD = "Pä'ss \"w\\o%2Frd+/=&<é"
@@ -99,12 +101,24 @@ def documents(instance=None, before=None, after=None, create=None):
             created.append(True)
             body = create_answer() if create is None else create
         elif created:
-            body = logs_answer(ROW) if after is None else after
+            body = of_the_type_asked_for(logs_answer(ROW) if after is None else after, head)
         else:
-            body = logs_answer() if before is None else before
+            body = of_the_type_asked_for(logs_answer() if before is None else before, head)
         return http(body if isinstance(body, (bytes, str)) else json.dumps(body))
 
     return answer
+
+
+def of_the_type_asked_for(body, head):
+    """The log has rows of both types, and shows those that a request asks for."""
+    rows = body.get("Items") if isinstance(body, dict) else None
+    if not isinstance(rows, list) or "TaskType=create-dryrun" not in head:
+        return body
+    change = {"TaskType": "create-dryrun"}
+    return {
+        **body,
+        "Items": [{**r, **change} if isinstance(r, dict) and r.get("TaskType") == "create" else r for r in rows],
+    }
 
 
 def only(action, answer):
@@ -117,19 +131,19 @@ def defaults(spec):
     return {name: option.get("default") for name, option in spec["argument_spec"].items()}
 
 
-def play(server, operation=ensure_link, check_mode=False, **changes):
+def play(server, operation=LINK, check_mode=False, **changes):
     """Run an operation against a server, without retries and with one look where it would wait."""
-    spec = REPLICATION_LINK if operation is ensure_link else REPLICATION_LINK_INFO
+    spec = REPLICATION_LINK if operation is LINK else REPLICATION_LINK_INFO
     given = {"dr_instance_id": DR, "endpoint": f"http://127.0.0.1:{server.port}", "max_retries": 0}
     given |= {"access_key_id": "LTAI", "access_key_secret": SECRET}
     given |= {**PATIENT, "connect_timeout": 2}
-    if operation is ensure_link:
+    if operation is LINK:
         given |= {"source_address": "10.0.0.1", "replicator_account": "dr_sync", "replicator_password": PASSWORD}
         given |= {"wait_timeout": 0, "settle_timeout": 0}
     options = {**defaults(spec), **given, **changes}
     return frozen(
         lambda: run(operation, options, check_mode=check_mode, diff=True, environment={}),
-        module="replication_link" if operation is ensure_link else "replication_link_info",
+        module="replication_link" if operation is LINK else "replication_link_info",
         options=changes,
         check_mode=check_mode,
         requests=lambda: from_heads(server.heads),
@@ -220,7 +234,7 @@ PROPER = {
     "after": [rows(**ENDED), rows(TaskType="create-dryrun", TaskStatus="success"), rows(TaskStatus="failure")],
     "create": [create_answer()],
 }
-RUNS = {document: [(ensure_link, True), (ensure_link, False), (read_link, False)] for document in PROPER}
+RUNS = {document: [(LINK, True), (LINK, False), (INFO, False)] for document in PROPER}
 RUNS |= {document: RUNS[document][:2] for document in ("after", "create")}
 
 
@@ -432,7 +446,7 @@ def test_a_reply_that_keeps_its_connection_does_not_answer_the_next_request():
         connection.sendall(http(json.dumps(logs_answer())))
 
     with ScriptedServer(only(INSTANCE, answer)) as server:
-        result = assert_sane(play(server, read_link))
+        result = assert_sane(play(server, INFO))
     assert "smuggled" not in json.dumps(result)
 
 
@@ -556,7 +570,8 @@ def test_a_heavy_report_is_read_in_no_time(name):
 CHILD = """
 import json, re, sys
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.specs import REPLICATION_LINK_INFO
-from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import read_link, run
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.info import INFO
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import run
 
 def most():
     with open("/proc/self/status") as status:  # getrusage would tell of the parent, which was larger before exec
@@ -567,7 +582,7 @@ for port in json.loads(sys.argv[1]):
     options |= {"dr_instance_id": "pgm-dr", "endpoint": f"http://127.0.0.1:{port}", "access_key_id": "LTAI"}
     options |= {"access_key_secret": "x1y2z3", "max_retries": 0, "request_timeout": 10}
     before = most()
-    result = run(read_link, options, check_mode=False, diff=False, environment={})
+    result = run(INFO, options, check_mode=False, diff=False, environment={})
     print(json.dumps([most() - before, (result.get("error") or {}).get("code")]))
 """
 

@@ -15,7 +15,9 @@ from ansible.plugins.loader import inventory_loader
 from ansible.template import Templar
 from ansible.vars.manager import VariableManager
 
-from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import connect, ensure_link, run
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.connection import connect
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.links import LINK
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import run
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.specs import REPLICATION_LINK
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
 from ansible_collections.alicloud.rds.plugins.module_utils._dr import instances as _instances
@@ -234,7 +236,7 @@ def linked(rds):
     given |= {"source_instance_region_id": "cn-shanghai", "replicator_account": "dr_sync"}
     defaults = {name: option.get("default") for name, option in REPLICATION_LINK["argument_spec"].items()}
     options = {**defaults, **given, "replicator_password": "Dr-Sync/1"}
-    result = run(ensure_link, options, check_mode=False, diff=False, environment=rds.environment)
+    result = run(LINK, options, check_mode=False, diff=False, environment=rds.environment)
     assert result["outcome"] == "created", result["msg"]
     rds.clear_journal()
     return rds

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.alicloud.rds.plugins.module_utils._ansible import run as _operation
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible import connection, links
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.links import LINK
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import run
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.specs import REPLICATION_LINK
 from ansible_collections.alicloud.rds.plugins.modules import replication_link
 
@@ -406,8 +408,7 @@ def test_a_create_of_unknown_outcome_says_so_and_the_next_run_converges(rds, lin
 
 
 def run_once(rds, options):
-    ensure = _operation.ensure_link
-    return _operation.run(ensure, options, check_mode=False, diff=False, environment=rds.environment)
+    return run(LINK, options, check_mode=False, diff=False, environment=rds.environment)
 
 
 def test_two_runs_at_once_make_one_link(rds):
@@ -516,7 +517,7 @@ def test_a_wrong_region_is_named_with_a_suggestion(rds, link, monkeypatch):
 
 
 def test_a_missing_library_is_named_with_the_interpreter(rds, run_as_module, monkeypatch):
-    monkeypatch.setattr(_operation._client, "HAS_REQUESTS", False)
+    monkeypatch.setattr(connection._client, "HAS_REQUESTS", False)
     keys = {"access_key_id": "LTAI-somebody", "access_key_secret": "not-the-secret"}
     options = {"dr_instance_id": DR, "source_address": "127.0.0.1", "endpoint": rds.endpoint, **keys}
     result = run_as_module(replication_link, options)
@@ -529,7 +530,7 @@ def test_an_unexpected_exception_does_not_show_its_text(rds, link, monkeypatch):
     def explode(*_args, **_kwargs):
         raise RuntimeError(f"https://x/?ReplicatorPassword={ACCOUNT['replicator_password']}")
 
-    monkeypatch.setattr(_operation, "_desired", explode)
+    monkeypatch.setattr(links, "desired_link", explode)
     result = link()
     assert result["error"]["code"] == "Unexpected"
     assert "RuntimeError" in result["msg"]

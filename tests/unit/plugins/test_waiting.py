@@ -10,6 +10,7 @@ import math
 import pytest
 
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.follow import Waiter, drive
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.link import Desired, ReplicationLinks, Source
 
 DR = "pgm-dr"
@@ -66,8 +67,8 @@ class Service:
 
 
 def ensure(service, **options):
-    links = ReplicationLinks(service, check_mode=False, sleep=service.sleep, clock=service.clock, **options)
-    return links.ensure(Desired(DR, SOURCE, password="x"))
+    links = ReplicationLinks(service, Waiter(**options, clock=service.clock), check_mode=False)
+    return drive(links.ensure(Desired(DR, SOURCE, password="x")), service.sleep)
 
 
 @pytest.mark.parametrize("duration", [0.5, 3, 20, 100, 1000, 20000])

@@ -15,7 +15,8 @@ import time
 
 import pytest
 
-from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import ensure_link, run
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.links import LINK
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import run
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.specs import REPLICATION_LINK
 
 from .certificates import issue, server_context
@@ -52,7 +53,7 @@ def link(endpoint, **changes):
     given |= {"source_address": "10.0.0.1", "replicator_account": "dr", "replicator_password": PASSWORD, "wait": False}
     given |= {"max_retries": 0, "connect_timeout": 3, "read_timeout": 3, "request_timeout": 5, "settle_timeout": 0}
     defaults = {name: option.get("default") for name, option in REPLICATION_LINK["argument_spec"].items()}
-    result = run(ensure_link, {**defaults, **given, **changes}, check_mode=False, diff=False, environment={})
+    result = run(LINK, {**defaults, **given, **changes}, check_mode=False, diff=False, environment={})
     for secret in (PASSWORD, SECRET, PROXY_PASSWORD, "Pass%2Bw%2Frd1"):
         assert secret not in json.dumps(result)
     return result
