@@ -14,7 +14,7 @@ What differs from run to run is replaced: see `Normaliser` and `_collapse`. Noth
 from __future__ import annotations
 
 import difflib
-import hashlib
+import itertools
 import json
 import re
 import time
@@ -26,6 +26,8 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
+
+from tests.freeze.files import read, write
 
 FOLDER = Path(__file__).parent
 SHOWN = 20  # different diffs that are printed
@@ -42,12 +44,11 @@ _SECRET = re.compile(r"password|secret|security_?token", re.IGNORECASE)
 _MEASURED = ("seconds", "seen_after")
 _VARYING = re.compile(
     r"(?P<request>[0-9A-F]{8}(?:-[0-9A-F]{4}){3}-[0-9A-F]{12})"
-    r"|(?P<name>ansible-[0-9a-f]{16})"  # made of the source's port, among others
     r"|(?P<time>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)"
     r"|(?P<task>\b56453\d{4}\b)"  # the emulator counts from 564532302
-    r"|(?P<port>(?<=127\.0\.0\.1:)\d+|\b[2-6]\d{4}\b)"
+    r"|(?P<name>ansible-[0-9a-f]{16})"  # made of the source's port, among others
+    r"|(?P<port>(?<=//127\.0\.0\.1:)\d+|\b20\d{3}\b)"  # of a server on loopback; of the emulator's instances
 )
-_POOLED = re.compile(r"#[0-9a-f]{10}")
 
 Requests = Callable[[], list[str]]
 
@@ -100,7 +101,9 @@ def frozen(
 def from_journal(journal: list[dict[str, Any]]) -> list[str]:
     """Return the requests that reached the emulator, one line each."""
     return [
-        _request(row["action"], row["params"], row["http_status"], row["code"], "committed" * row["committed"])
+        _request(
+            row["action"], row["params"], row["http_status"] or "no answer", row["code"], "committed" * row["committed"]
+        )
         for row in journal
     ]
 
@@ -110,7 +113,7 @@ def from_heads(heads: list[str]) -> list[str]:
     targets = [urlsplit(head.split(" ", 2)[1]) for head in heads]
     actions = [re.search(r"^x-acs-action: *(\w+)", head, re.IGNORECASE | re.MULTILINE) for head in heads]
     return [
-        _request(action[1] if action else "", dict(parse_qsl(target.query)))
+        _request(action[1] if action else "", dict(parse_qsl(target.query, keep_blank_values=True)))
         for action, target in zip(actions, targets, strict=True)
     ]
 
@@ -170,72 +173,6 @@ def _is_recent(text: str) -> bool:
     return time.gmtime(now - 3600) <= time.strptime(text, "%Y-%m-%dT%H:%M:%SZ") <= time.gmtime(now + 60)
 
 
-# -- the files ---------------------------------------------------------------------------------------------------------
-
-
-def _line(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))
-
-
-def pack(entries: dict[str, Any]) -> dict[str, Any]:
-    """Keep once what occurs more than once, under a key made of its content."""
-    counts: Counter[str] = Counter()
-
-    def count(value: Any) -> None:
-        counts[_line(value)] += 1
-        if counts[_line(value)] == 1 and isinstance(value, (dict, list)):
-            for item in value.values() if isinstance(value, dict) else value:
-                count(item)
-
-    def packed(value: Any) -> Any:
-        text = _line(value)
-        if isinstance(value, dict):
-            value = {name: packed(item) for name, item in value.items()}
-        elif isinstance(value, list):
-            value = [packed(item) for item in value]
-        if counts[text] == 1 or len(text) < 40:
-            return value
-        key = f"#{hashlib.sha256(text.encode()).hexdigest()[:10]}"
-        pool[key] = value
-        return key
-
-    pool: dict[str, Any] = {}
-    count(list(entries.values()))
-    return {"entries": {name: packed(entry) for name, entry in entries.items()}, "values": pool}
-
-
-def unpack(recording: dict[str, Any]) -> dict[str, Any]:
-    """Undo `pack`."""
-
-    def whole(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {name: whole(item) for name, item in value.items()}
-        if isinstance(value, list):
-            return [whole(item) for item in value]
-        return whole(pool[value]) if isinstance(value, str) and _POOLED.fullmatch(value) else value
-
-    pool = recording["values"]
-    return {name: whole(entry) for name, entry in recording["entries"].items()}
-
-
-def _file(test: str) -> Path:
-    return FOLDER / f"{Path(test.partition('::')[0]).stem.removeprefix('test_')}.json"
-
-
-def read(path: Path) -> dict[str, Any]:
-    """Return the entries of a file, by test."""
-    return unpack(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else {}
-
-
-def write(path: Path, entries: dict[str, Any]) -> None:
-    """Write a file, one entry a line."""
-    blocks = []
-    for name, values in pack(entries).items():
-        lines = ",\n".join(f"{_line(key)}:{_line(values[key])}" for key in sorted(values))
-        blocks.append(f"{_line(name)}:{{\n{lines}\n}}")
-    path.write_text("{" + ",\n".join(blocks) + "}\n", encoding="utf-8")
-
-
 # -- pytest ------------------------------------------------------------------------------------------------------------
 
 
@@ -257,6 +194,10 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(_Comparison(config.getoption("--freeze")))
+
+
+def _file(test: str) -> Path:
+    return FOLDER / f"{Path(test.partition('::')[0]).stem.removeprefix('test_')}.json"
 
 
 class _Comparison:
@@ -293,8 +234,10 @@ class _Comparison:
         for path, ours in self._entries.items():
             recorded = read(path)
             for name in sorted(ours.keys() | (recorded.keys() if self._mode == "all" else set())):
-                if diff := _diff(recorded.get(name), ours.get(name)):
-                    names[diff].append(name)
+                pairs = itertools.zip_longest(recorded.get(name, []), ours.get(name, []))
+                for number, pair in enumerate(pairs, 1):
+                    if diff := _diff(*pair):
+                        names[diff].append(f"{name}, run {number}")
         report = [f"\n{entries[0]}{_more(entries)}\n{diff}" for diff, entries in names.items()]
         return report[:SHOWN] + [f"\n... and {len(report) - SHOWN} more differences"] * (len(report) > SHOWN)
 
@@ -303,8 +246,9 @@ def _diff(recorded: Any, ours: Any) -> str:
     if recorded == ours:
         return ""
     if recorded is None or ours is None:
-        return "  is not recorded" if recorded is None else "  is recorded, but does not run any more"
-    texts = [json.dumps(side, indent=1, sort_keys=True).splitlines() for side in (recorded, ours)]
+        return "  is not recorded" if recorded is None else "  is recorded, but was not run"
+    # A sentence a line, so that one can see what differs in a long message.
+    texts = [json.dumps(side, indent=1).replace(". ", ".\n    ").splitlines() for side in (recorded, ours)]
     lines = [line for line in difflib.unified_diff(*texts, n=2, lineterm="") if not line.startswith(("---", "+++"))]
     return "\n".join(f"  {line}" for line in lines)
 

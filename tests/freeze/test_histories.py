@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.info import INFO
 from tests.freeze.draw import FILE, PASSWORDS, Step
 from tests.freeze.recorder import from_journal, frozen
 from tests.model import test_model
-from tests.model.test_model import DR, OUR_KEY, PATIENCE, WORLD, History, Kept
+from tests.model.test_model import DEFAULTS, DR, INFO_DEFAULTS, OUR_KEY, PATIENCE, WORLD, History, Kept
 
 HISTORIES: list[list[Step]] = json.loads(FILE.read_text(encoding="utf-8"))
 SECRET_OF = {name: secret for secret, name in PASSWORDS.items()}
@@ -56,10 +57,12 @@ class Lockstep(History):
         self.rds.add_fault(fault="lag", seconds=FOR_GOOD)
 
     def operate(self, operation: Any, options: dict[str, Any], check_mode: bool) -> dict[str, Any]:
+        reads = operation is INFO
+        defaults = INFO_DEFAULTS if reads else DEFAULTS
         return frozen(
             lambda: super(Lockstep, self).operate(operation, options, check_mode),
-            module=operation.function.__name__,
-            options=options,
+            module="replication_link_info" if reads else "replication_link",
+            options={name: value for name, value in options.items() if value != defaults.get(name)},
             check_mode=check_mode,
             requests=self.requests,
         )
