@@ -44,3 +44,22 @@ def test_rebuild_says_why_and_proves_that_data_flows_again(linked):
     assert run.results["done"]["outcome"] == "rebuilt"
     assert set(results(run).values()) == {"success"}, results(run)
     assert linked.orders(linked.dr) == 2
+
+
+def test_a_dr_instance_that_was_promoted_long_ago_answers_for_itself(linked):
+    """Its source has another DR instance, whose link is well: nothing is said of that one, and nothing sent to it."""
+    alone = linked.rds.add_instance(id=f"{linked.dr}-alone")["id"]
+    old = {"dr_link_dr_instance_id": alone}
+    seen = linked.play("verify", fails=True, **old)
+    assert f"{alone} has no link." in seen.output and "Its status is Running" in seen.output
+    assert errors(seen) == {"link_state"}
+    rebuilt = linked.play("rebuild", fails=True, **old)
+    assert f"{alone} has no link" in rebuilt.output
+    promoted = linked.play("promote", fails=True, dr_link_promote_mode="planned", **old)
+    assert "has no link" in promoted.output
+    for run in (seen, rebuilt, promoted):
+        assert linked.dr not in run.output.replace(alone, "") and "its standby" not in run.output
+    of_source = linked.play("verify", fails=True, dr_link_dr_instance_id=linked.source,
+                            dr_link_connection={"region_id": "cn-hangzhou"})  # fmt: skip
+    assert f"{linked.source} has no link; it is the primary of {linked.dr}" in of_source.output
+    assert linked.sent("DeleteReplicationLink") == linked.sent("RebuildReplicationLink") == []
