@@ -116,7 +116,7 @@ from ansible.errors import AnsibleError, AnsibleParserError
 from ansible.plugins.inventory import BaseInventoryPlugin, Cacheable, Constructable
 
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.connection import connect, default_region
-from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import explain
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.results import explain
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.specs import CONNECTION
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.instances import listing, read_instances

@@ -25,38 +25,6 @@ options:
       - Id of the DR instance (C(DBInstanceId)). It must be a running, unlocked, empty, primary RDS PostgreSQL instance.
     type: str
     required: true
-  source_category:
-    description:
-      - What the source is (C(SourceCategory)). V(aliyunRDS) for an ApsaraDB RDS instance, V(other) for anything else.
-    type: str
-    choices: [other, aliyunRDS]
-    default: other
-  source_address:
-    description:
-      - Host name or IP address of the source (C(SourceAddress)), as the DR instance reaches it.
-      - Required if O(source_category=other). With V(aliyunRDS) it must be an endpoint of that instance.
-    type: str
-  source_port:
-    description:
-      - Port of the source (C(SourcePort)). V(5432) if O(source_address) is given and this is not.
-    type: int
-  source_instance_region_id:
-    description:
-      - Region of the source instance (C(SourceInstanceRegionId)). Required if O(source_category=aliyunRDS).
-    type: str
-  source_instance_name:
-    description:
-      - Id of the source instance (C(SourceInstanceName)). Required if O(source_category=aliyunRDS).
-    type: str
-  replicator_account:
-    description:
-      - Account at the source that the replication uses (C(ReplicatorAccount)).
-      - It needs C(LOGIN), C(REPLICATION) and C(CREATEROLE), and membership of C(pg_monitor).
-    type: str
-  replicator_password:
-    description:
-      - Password of O(replicator_account) (C(ReplicatorPassword)). It is never returned, and never compared.
-    type: str
   task_name:
     description:
       - Name of the task (C(TaskName)).
@@ -71,30 +39,8 @@ options:
       - In check mode no new dry run is made, and the verdict of this one is reported.
       - Ignored if the link is there already.
     type: int
-  wait:
-    description:
-      - Whether to wait until data is streaming, or in check mode for the verdict of the prechecks. If V(false), the
-        task ends when the service has accepted the request, and running it again waits on; in check mode with
-        O(dry_run_task_id) set to the RV(plan) that was started.
-    type: bool
-    default: true
-  wait_timeout:
-    description:
-      - Seconds to wait. The base backup of a large source takes hours. After a time-out the work goes on at the
-        service, and running the task again resumes the wait.
-    type: float
-    default: 3600.0
-  wait_interval:
-    description:
-      - Longest pause between two looks, in seconds. Looks are more frequent at first.
-    type: float
-    default: 30.0
-  settle_timeout:
-    description:
-      - Seconds to look for the new task after the reply to a creating request was lost. The request is never repeated.
-    type: float
-    default: 30.0
 extends_documentation_fragment:
+  - alicloud.rds._link
   - alicloud.rds._connection
   - alicloud.rds._connection.as_dictionary
   - alicloud.rds._attributes

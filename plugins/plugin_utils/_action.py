@@ -20,7 +20,7 @@ from ansible.module_utils.common.parameters import remove_values
 from ansible.module_utils.errors import UnsupportedError
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import Operation, run
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import Operation, hidden, run
 from ansible_collections.alicloud.rds.plugins.module_utils._api import client as _client
 from ansible_collections.alicloud.rds.plugins.plugin_utils._progress import Reporter
 
@@ -61,6 +61,7 @@ class OperationAction(ActionBase):
                 environment={**os.environ, **{name: str(value) for name, value in environment.items()}},
                 report=None if self._task.no_log else Reporter(self._display),
             )
+        done = hidden(done) if self._task.no_log else done
         return {**result, **remove_values({**done, "invocation": invocation}, secrets)}
 
     def _is_for_the_module(self, task_vars: dict[str, Any]) -> bool:

@@ -32,8 +32,10 @@ class Reporter:
         self._shown_at = 0.0
 
     def __call__(self, progress: Progress) -> None:
-        line = f"{progress.instance_id}: {progress.stage}, {_spoken(progress.elapsed)}"
-        line += f" of at most {_spoken(progress.timeout)}" + (f", {progress.note}" if progress.note else "")
+        line = f"{progress.instance_id}: " if progress.instance_id else ""  # a fleet has none
+        line += f"{progress.stage}, {_spoken(progress.elapsed)}"
+        line += f" of at most {_spoken(progress.timeout)}" if progress.timeout else ""
+        line += f", {progress.note}" if progress.note else ""
         is_new = progress.stage != self._stage
         is_due = self._on_terminal and progress.elapsed - self._shown_at >= max(PAUSE, self._shown_at / 10)
         if progress.elapsed >= QUIET and (is_new or is_due):

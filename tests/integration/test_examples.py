@@ -80,8 +80,18 @@ def test_examples_of_all_modules(rds, play):
     planned, forced = examples(rds, "replication_link_promotion")
     forced["alicloud.rds.replication_link_promotion"] |= {"dr_instance_id": "pgm-example2", "confirm": "pgm-example2"}
     operated = run(play, rds, *rebuild, planned, forced, lag_bytes=0)
-    assert operated.changed() == 3, "the second rebuild finds a link that streams"
+    assert operated.changed() == 4, "the second rebuild is confirmed, so it is sent whatever the log says"
     assert links(rds) == {"pgm-example1"}, "the others are promoted"
+
+
+def test_the_example_of_a_fleet(rds, play):
+    tasks = examples(rds, "replication_links")
+    for task in tasks:
+        for number, link in enumerate(task["alicloud.rds.replication_links"]["links"]):
+            place = {"source_address": "127.0.0.1", "source_port": rds.sources["onprem"]["port"]}
+            link |= {"dr_instance_id": f"pgm-example{number}", **place}
+    assert run(play, rds, *tasks).changed() == 2, "the preview and the apply"
+    assert links(rds) == {"pgm-example0", "pgm-example1"}
 
 
 def test_the_example_of_the_role(rds, play):

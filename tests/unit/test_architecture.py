@@ -16,13 +16,13 @@ OURS = "ansible_collections.alicloud.rds"
 FLOORS = {
     "plugins": ("modules", "action", "inventory", "filter"),
     "plugin_utils": ("_action", "_progress"),
-    "_ansible": ("api_check", "links", "roles", "info", "run", "results", "connection", "specs"),
+    "_ansible": ("role", "api_check", "fleet", "links", "roles", "info", "run", "results", "connection", "specs"),
     "_dr": (
-        *("role_changes", "probe", "link", "instances", "probe_findings"),
+        *("fleet", "role_changes", "probe", "link", "instances", "probe_findings"),
         *("state", "precheck", "follow"),
     ),
     "_api": (
-        *("client", "credentials", "credential_library", "profiles", "credential_errors"),
+        *("client", "pace", "credentials", "credential_library", "profiles", "credential_errors"),
         *("endpoints", "signature", "secrets", "errors"),
     ),
 }
@@ -30,7 +30,7 @@ PLACES = {(floor, name): (-number, -place) for number, (floor, names) in enumera
           for place, name in enumerate(names)}  # fmt: skip
 # Where the outside world may come in, besides the standard library.
 ALLOWED = {
-    "ansible": {"modules", "action", "inventory", "filter", "_action", "_progress", "api_check"},
+    "ansible": {"modules", "action", "inventory", "filter", "_action", "_progress", "api_check", "fleet", "role"},
     "requests": {"client"},
     "alibabacloud_credentials": {"credential_library"},
 }

@@ -39,7 +39,7 @@ def complaints(module: str, options: dict[str, Any]) -> list[str]:
     spec = rules.pop("argument_spec")
     rules.pop("supports_check_mode")
     plain = {  # what a template becomes when it is run is of the right kind
-        name: {"int": 1, "float": 1.0}.get(spec.get(name, {}).get("type"), value) if "{{" in str(value) else value
+        name: {"int": 1, "float": 1.0, "dict": {}}.get(spec.get(name, {}).get("type"), value) if "{{" in str(value) else value
         for name, value in options.items()
     }
     return ArgumentSpecValidator(spec, **rules).validate(plain).error_messages

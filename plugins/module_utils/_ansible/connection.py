@@ -26,7 +26,8 @@ class Clients:
 
     def __init__(self, options: Mapping[str, Any], environment: Mapping[str, str], report: Report | None) -> None:
         region = default_region(options, environment)
-        self.report = report
+        self.report, self.environment = report, environment
+        self._others: list[_client.Client] = []
         self.home = connect({**options, "region_id": region}, environment)
         self._network = options["network"]
         self._is_named = bool(options["endpoint"] or environment.get(_ENDPOINT_VARIABLE))
@@ -49,6 +50,10 @@ class Clients:
         """Return why calls were repeated, in all regions."""
         return [text for client in self._every() for text in client.retries]
 
+    def also(self, client: _client.Client) -> None:
+        """Count a client that a thread has made for itself."""
+        self._others.append(client)
+
     def has_written(self) -> bool:
         """Whether a request left that may have changed something."""
         return any(client.has_written for client in self._every())
@@ -58,7 +63,7 @@ class Clients:
             client.close()
 
     def _every(self) -> list[_client.Client]:
-        return list({id(client): client for client in self._clients.values()}.values())
+        return list({id(client): client for client in (*self._clients.values(), *self._others)}.values())
 
 
 def default_region(options: Mapping[str, Any], environment: Mapping[str, str]) -> str | None:
@@ -92,7 +97,7 @@ def effective(parameters: Mapping[str, Any]) -> dict[str, Any]:
     return {name: None if value == "" else value for name, value in {**parameters, **given}.items()}
 
 
-def waiter_of(options: Mapping[str, Any], clients: Clients) -> Waiter:
+def waiter_of(options: Mapping[str, Any], report: Report | None) -> Waiter:
     """Return the time that an operation has, as the options say."""
     names = ("wait_timeout", "wait_interval", "settle_timeout")
-    return Waiter(**{name: options[name] for name in names}, report=clients.report)
+    return Waiter(**{name: options[name] for name in names}, report=report)

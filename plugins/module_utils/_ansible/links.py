@@ -12,7 +12,7 @@ from ansible_collections.alicloud.rds.plugins.module_utils._ansible.connection i
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.results import task_fields
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import Operation
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.specs import REPLICATION_LINK
-from ansible_collections.alicloud.rds.plugins.module_utils._dr.follow import drive
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.follow import Steps, Waiter, drive
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.link import (
     DEFAULT_PORT,
     Desired,
@@ -20,14 +20,18 @@ from ansible_collections.alicloud.rds.plugins.module_utils._dr.link import (
     ReplicationLinks,
 )
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.precheck import warned
-from ansible_collections.alicloud.rds.plugins.module_utils._dr.state import Source
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.state import Caller, Source
 
 
 def ensure_link(options: Mapping[str, Any], clients: Clients, check_mode: bool) -> dict[str, Any]:
     """Bring the link about that the options describe, or preview it."""
-    waiter = waiter_of(options, clients)
-    links = ReplicationLinks(clients.home, waiter, check_mode=check_mode, wait=options["wait"])
-    result = drive(links.ensure(desired_link(options)))
+    return drive(link_steps(options, clients.home, waiter_of(options, clients.report), check_mode))
+
+
+def link_steps(options: Mapping[str, Any], caller: Caller, waiter: Waiter, check_mode: bool) -> Steps[dict[str, Any]]:
+    """Do the same in steps, for one link among others."""
+    links = ReplicationLinks(caller, waiter, check_mode=check_mode, wait=options["wait"])
+    result = yield from links.ensure(desired_link(options))
     fields = _fields(result, options)
     if result.changed:
         link = {key: value for key, value in (result.link or {}).items() if key not in ("state", "lag")}

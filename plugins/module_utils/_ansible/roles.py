@@ -34,7 +34,7 @@ def rebuild(options: Mapping[str, Any], clients: Clients, check_mode: bool) -> d
 
 
 def _role_changes(options: Mapping[str, Any], clients: Clients, check_mode: bool) -> RoleChanges:
-    return RoleChanges(clients.home, waiter_of(options, clients), check_mode=check_mode, wait=options["wait"])
+    return RoleChanges(clients.home, waiter_of(options, clients.report), check_mode=check_mode, wait=options["wait"])
 
 
 def _fields(done: RoleChangeResult) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
 
-_POSITIVE = ("connect_timeout", "read_timeout", "request_timeout", "wait_interval")
+_POSITIVE = ("connect_timeout", "read_timeout", "request_timeout", "wait_interval", "concurrency", "creates_per_second")
 _NOT_NEGATIVE = ("wait_timeout", "settle_timeout", "max_retries", "max_lag_bytes", "measured_lag_bytes")
 _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
@@ -91,6 +91,32 @@ REPLICATION_LINK: dict[str, Any] = {
     "supports_check_mode": True,
 }
 
+LINK_OPTIONS = (
+    *("dr_instance_id", "source_category", "source_address", "source_port", "source_instance_region_id"),
+    *("source_instance_name", "replicator_account", "replicator_password", "task_name", "dry_run_task_id"),
+    *("wait", "wait_timeout", "wait_interval"),
+)
+_OF_ONE_LINK = ("dr_instance_id", "task_name", "dry_run_task_id")
+# An entry has no defaults: what it leaves out is taken from the options beside the list.
+_ENTRY: dict[str, Any] = {
+    **{
+        name: {key: value for key, value in REPLICATION_LINK["argument_spec"][name].items() if key != "default"}
+        for name in LINK_OPTIONS
+    },
+    "connection": _MODULE_CONNECTION["connection"],
+}
+
+REPLICATION_LINKS: dict[str, Any] = {
+    "argument_spec": {
+        "links": {"type": "list", "elements": "dict", "required": True, "options": _ENTRY},
+        "plans": {"type": "dict"},
+        "concurrency": {"type": "int", "default": 8},
+        "creates_per_second": {"type": "float", "default": 9.5},
+        **{name: rule for name, rule in REPLICATION_LINK["argument_spec"].items() if name not in _OF_ONE_LINK},
+    },
+    "supports_check_mode": True,
+}
+
 REPLICATION_LINK_INFO: dict[str, Any] = {
     "argument_spec": {
         "dr_instance_id": {"type": "str", "required": True},
@@ -151,13 +177,6 @@ API_CHECK: dict[str, Any] = {
     "supports_check_mode": True,
 }
 
-LINK_OPTIONS = (
-    *("dr_instance_id", "source_category", "source_address", "source_port", "source_instance_region_id"),
-    *("source_instance_name", "replicator_account", "replicator_password", "task_name", "dry_run_task_id"),
-    *("wait", "wait_timeout", "wait_interval"),
-)
-_link_rules: dict[str, Any] = {name: REPLICATION_LINK["argument_spec"][name] for name in LINK_OPTIONS}
-
 _POSTGRES: dict[str, Any] = {
     "login_user": {"type": "str"},
     "login_password": {"type": "str", "no_log": True},
@@ -172,15 +191,9 @@ POSTGRES_INSTANCE: dict[str, Any] = {"host": {"type": "str"}, "port": {"type": "
 
 # The variables of the role, without their prefix.
 DR_LINK: dict[str, Any] = {
-    **{name: {**rule, "required": False} for name, rule in _link_rules.items()},
-    "links": {
-        "type": "list",
-        "elements": "dict",
-        "default": [],
-        "options": {
-            name: {key: value for key, value in rule.items() if key != "default"} for name, rule in _link_rules.items()
-        },
-    },
+    **{name: {**REPLICATION_LINK["argument_spec"][name], "required": False} for name in LINK_OPTIONS},
+    "links": {"type": "list", "elements": "dict", "default": [], "options": _ENTRY},
+    "partial": {"type": "bool", "default": False},
     "connection": _MODULE_CONNECTION["connection"],
     "postgres": {"type": "dict", "options": {**_POSTGRES, "instances": {"type": "dict"}}},
     "skip_checks": {"type": "list", "elements": "str", "default": []},
@@ -196,7 +209,10 @@ DR_LINK: dict[str, Any] = {
 
 def check_options(given: Mapping[str, Any], options: Mapping[str, Any]) -> None:
     """Refuse what could only fail later, before anything is sent. Values of secret options are not shown."""
-    problems = []
+    problems: list[str] = []
+    if "links" in options:  # each entry is checked by itself
+        refuse(number_problems(options))
+        return
     for name in ("dr_instance_id", "source_instance_name"):
         if options.get(name) and not _IDENTIFIER.fullmatch(options[name]):
             problems.append(f"{name} {options[name]!r} is not an instance id (letters, digits and hyphens)")

@@ -17,6 +17,7 @@ import io
 import json
 import logging
 import random
+import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -32,6 +33,7 @@ from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import (
     is_held_back,
     refused_certificate,
 )
+from ansible_collections.alicloud.rds.plugins.module_utils._api.pace import Pace
 from ansible_collections.alicloud.rds.plugins.module_utils._api.secrets import scrub
 from ansible_collections.alicloud.rds.plugins.module_utils._api.signature import canonical_query, signed_headers
 
@@ -107,8 +109,10 @@ class Client:
         limits: Limits,
         ca_path: str | None = None,
         sleep: Callable[[float], None] = time.sleep,
+        pace: Pace | None = None,
     ) -> None:
         self.endpoint = endpoint
+        self._pace = pace
         self.retries: list[str] = []  # why each repetition happened, for the result
         self.last_request_id: str | None = None
         self.has_written = False  # whether a call was made that may have changed something
@@ -131,9 +135,19 @@ class Client:
         """The keys in use now."""
         return self._credentials()
 
-    def at(self, endpoint: Endpoint) -> Client:
-        """Return a client of another endpoint, with the same keys and limits."""
-        return Client(endpoint, self._credentials, self._limits, self._ca_path, self._sleep)
+    def at(self, endpoint: Endpoint, credentials: Provider | None = None, pace: Pace | None = None) -> Client:
+        """Return a client of another endpoint, with the same limits, and the same keys if no others are given."""
+        return Client(endpoint, credentials or self._credentials, self._limits, self._ca_path, self._sleep, pace)
+
+    def for_threads(self, pace: Pace) -> Callable[[], Client]:
+        """Return what makes further clients, one a thread; keys are fetched by one of them at a time."""
+        lock = threading.Lock()
+
+        def credentials() -> Credentials:
+            with lock:
+                return self._credentials()
+
+        return lambda: self.at(self.endpoint, credentials, pace)
 
     def close(self) -> None:
         self._session.close()
@@ -149,9 +163,13 @@ class Client:
         self.has_written = self.has_written or not repeatable
         while True:
             attempt += 1
+            if self._pace:
+                self._pace.before(action)
             try:
                 return self._once(action, parameters)
             except RdsError as error:
+                if self._pace and is_held_back(error.code, error.http_status):
+                    self._pace.held_back(action)
                 if attempt > self._limits.max_retries or not _may_repeat(error, repeatable):
                     raise
                 self.retries.append(f"{action}: {error.code}")

@@ -260,6 +260,7 @@ COLLECTION = (
         "by a new link onto an empty instance. Only if it holds nothing that is needed: preview with --check, and "
         "apply that plan by its id (dry_run_task_id).",
     ),
+    Row("LinksFailed", None, "fix_checks", "Work through these lines; the links that are not named are as asked for."),
     Row("LinkBroken", None, "decide", "Repair the cause named in the task's report, then rebuild the link."),
     Row("PlanUnusable", None, "decide", "Preview again with --check and use the new plan.task_id."),
     Row("PrecheckFailed", None, "fix_checks", "Work through the failed checks and preview again. Nothing was created."),

@@ -43,7 +43,8 @@ def drive(steps: Steps[Found], sleep: Callable[[float], None] = time.sleep) -> F
     """Run a generator to its end, and sleep when it wants to wait; return what it found."""
     try:
         while True:
-            sleep(next(steps))
+            if pause := next(steps):
+                sleep(pause)
     except StopIteration as end:
         found: Found = end.value
         return found
@@ -73,6 +74,7 @@ class Waiter:
         :param attempt: gets the seconds since the wait began
         :param failed: completes the error of a poll that ends the wait; a few in a row may fail for a passing reason
         """
+        yield 0.0  # others may be waiting to be started
         elapsed, failures = self.stopwatch(), 0
         while True:
             found = None

@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import PERHAPS_ANOTHER_RUN, RdsError
 from ansible_collections.alicloud.rds.plugins.module_utils._api.secrets import scrub
@@ -284,18 +284,17 @@ class ReplicationLinks:
 
         A refusal because of the instance's state did nothing, so sending it again makes no second one.
         """
-        refusal: RdsError | None = None
+        refusals: list[RdsError] = []
         elapsed = self._waiter.stopwatch()
 
         def attempt() -> dict[str, Any] | DrInstanceState | None:
-            nonlocal refusal
             try:
                 return self._create(desired)
             except RdsError as error:
                 is_over = elapsed() >= self._waiter.settle_timeout
                 if error.code not in _BUSY or error.outcome != "refused" or is_over:
                     raise
-                refusal = error
+                refusals.append(error)
             if found := self._appeared(before, desired):
                 return found
             if self._dry_run and (same := self._running_dry_run(desired)):
@@ -305,7 +304,7 @@ class ReplicationLinks:
         steps: Steps[dict[str, Any] | DrInstanceState | None] = self._waiter.settle(attempt)
         answer = yield from steps
         if answer is None:
-            raise cast(RdsError, refusal)
+            raise refusals[-1]
         return answer
 
     def _running_dry_run(self, desired: Desired) -> Task | None:
