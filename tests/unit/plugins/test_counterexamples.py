@@ -10,10 +10,12 @@ from ansible_collections.alicloud.rds.plugins.module_utils._api.credentials impo
 from ansible_collections.alicloud.rds.plugins.module_utils._api.endpoints import resolve_endpoint
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.link import ReplicationLinks
+from ansible_collections.alicloud.rds.plugins.modules import replication_link_promotion, replication_link_rebuild
 
-from .conftest import ACCOUNT, DR, creates
+from .conftest import ACCOUNT, DR, QUICK, creates
 
 PASSWORD = ACCOUNT["replicator_password"]
+VERBS = ("DeleteReplicationLink", "RebuildReplicationLink")
 ROLE = {"attributes": ["LOGIN", "REPLICATION", "CREATEROLE"], "member_of": ["pg_monitor"]}
 
 
@@ -104,3 +106,14 @@ def test_a_link_of_another_source_that_comes_while_the_instance_is_busy_is_not_a
     assert (result["error"]["code"], result["outcome"], result["changed"]) == ("OtherSource", "refused", False)
     assert str(rival["port"]) in result["msg"]
     assert len(creates(rds)) == 1
+
+
+@pytest.mark.parametrize("module", [replication_link_promotion, replication_link_rebuild])
+def test_a_wait_that_a_refused_read_ends_reports_that_its_request_was_carried_out(rds, link, run_module, module):
+    link()
+    rds.add_fault(fault="error", code="Forbidden.RAM", action="DescribeDBInstanceAttribute", skip=1)
+    options = {"dr_instance_id": DR, "confirm": DR, **QUICK}
+    forced = {"mode": "forced"} if module is replication_link_promotion else {}
+    result = run_module(module, {**options, **forced})
+    assert [entry["committed"] for action in VERBS for entry in rds.journal(action)] == [True]
+    assert (result["error"]["code"], result["outcome"], result["changed"]) == ("Forbidden.RAM", "running", True)
