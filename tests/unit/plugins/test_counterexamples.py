@@ -108,6 +108,22 @@ def test_a_link_of_another_source_that_comes_while_the_instance_is_busy_is_not_a
     assert len(creates(rds)) == 1
 
 
+def test_a_link_without_a_row_is_not_called_broken_because_an_earlier_task_failed(rds, link, info):
+    rds.add_fault(stage="basebackup", fault="fail", instance=DR)
+    assert link()["error"]["code"] == "TaskFailed"
+    rds.forget_task(link()["task_id"])
+    assert info()["link"]["state"] == "unknown"
+    result = link()
+    assert (result["outcome"], result["link"]["state"]) == ("unchanged", "unknown"), result
+
+
+def test_a_link_whose_task_failed_while_data_streamed_is_called_broken(rds, link):
+    rds.add_fault(stage="increment", fault="fail", instance=DR)
+    assert link()["error"]["code"] == "TaskFailed"
+    rds.forget_task(link()["task_id"])
+    assert link()["error"]["code"] == "LinkBroken"
+
+
 @pytest.mark.parametrize("module", [replication_link_promotion, replication_link_rebuild])
 def test_a_wait_that_a_refused_read_ends_reports_that_its_request_was_carried_out(rds, link, run_module, module):
     link()
