@@ -335,7 +335,10 @@ class ReplicationLinks:
     def _adopt(self, state: DrInstanceState, desired: Desired, result: LinkResult) -> Steps[LinkResult]:
         """Take what appeared since the first read, if it is the link asked for."""
         actual = state.source or (state.newest.source if state.newest else desired.source)
-        _reject_other_source(desired, actual, state, "Another run was faster; nothing was changed.", "refused")
+        what_happened, outcome = "Another run was faster; nothing was changed.", "refused"
+        if result.changed:  # the answer was lost: the task of this run may have failed before the other one began
+            what_happened, outcome = "Whether the create of this run was carried out is not known.", "unknown"
+        _reject_other_source(desired, actual, state, what_happened, outcome)
         return (yield from self._found(state, desired, result))
 
     # -- waiting -----------------------------------------------------------------------------------------------------
