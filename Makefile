@@ -39,7 +39,7 @@ unit: setup ## unit tests, the quick ones: the inner loop
 thorough: setup ## fault matrix and hostile answers, at length
 	@$(PYTEST) -n 2 -m thorough tests/unit
 
-model: setup ## 250 random histories; MODEL_EXAMPLES=20000 make model runs more
+model: setup ## 300 random histories; MODEL_EXAMPLES=20000 make model runs more
 	@$(PYTEST) -n 2 tests/model
 
 freeze: setup ## what all runs report and send, against the recording; RECORD=1 writes it

@@ -6,9 +6,11 @@ happens at the service. What others do may also strike between any two requests 
 pauses run SPEED times faster than real ones. Nothing that is drawn depends on an answer, so a seed gives the same
 histories again:
 
-    make model                                                     250 histories, always the same draws
+    make model                                                     300 histories, always the same draws
     tests/tools/run.sh env MODEL_EXAMPLES=20000 MODEL_SEED=7 python -m pytest -n 2 tests/model
                                                                    more of them, and others (MODEL_STEPS: longer ones)
+
+Half of them are these, the other half those of all verbs on several instances, in test_verbs.py.
 
 A failure prints its history as a program (MODEL_SHRINK=1: the shortest one, which can take minutes). To run that again,
 paste its steps below `state = History(world)` in a test. What it was, once understood, becomes a plain test in
@@ -38,6 +40,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible import connection
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible import links as _links
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible import roles as _roles
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.info import INFO
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.links import LINK
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import Operation
@@ -50,11 +53,11 @@ from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import Rd
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.follow import Waiter, drive
 from tests.rds_emulator.client import Emulator
 
-EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "250"))
+EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "300"))
 STEPS = int(os.environ.get("MODEL_STEPS", "4"))
 SEED = int(os.environ.get("MODEL_SEED", "1"))
 SHRINK = os.environ.get("MODEL_SHRINK") == "1"
-SHARDS = 4  # tests that pytest-xdist can spread over workers
+SHARDS = 3  # tests of a file that pytest-xdist can spread over workers
 
 SPEED = 100  # the collection's clock runs so many times faster
 LAG = 0.015  # real seconds that reads may be behind
@@ -67,11 +70,13 @@ DR, OTHER_DR, RDS_SOURCE = "pgm-dr", "pgm-dr2", "pgm-src"
 PASSWORD, WRONG_PASSWORD = "Dr-Sync+Passw0rd/1 &<ü>", "Not/the+0ne = %41"
 OUR_KEY = {"access_key_id": "LTAI-model-ours", "access_key_secret": "ModelSecret+With/Odd=Chars01"}
 THEIR_KEY = {"access_key_id": "LTAI-model-theirs", "access_key_secret": "AnotherModelSecret02"}
+# One for each run of all verbs, so that the journal names the run of a request, however late it comes.
+RUN_KEYS = [{**OUR_KEY, "access_key_id": f"{OUR_KEY['access_key_id']}-{n}"} for n in range(STEPS + 4)]
 ROLE = {"attributes": ["LOGIN", "REPLICATION", "CREATEROLE"], "member_of": ["pg_monitor"], "password": PASSWORD}
 ACCOUNTS = [{"name": name, **ROLE} for name in ("dr_sync", "their_sync")]
 WORLD = {
     "region_id": "cn-shanghai",
-    "keys": [OUR_KEY, THEIR_KEY],
+    "keys": [OUR_KEY, THEIR_KEY, *RUN_KEYS],
     "instances": [
         {"id": DR},
         {"id": OTHER_DR},
@@ -109,6 +114,7 @@ REFUSALS = [  # the service says so before it does anything, and so they strike 
         )
     ),
 ]
+THEIRS = {"ResourceOwnerId": "1"}  # how what others send is told from ours, where nothing else differs
 OURS = {"match": {"ReplicatorAccount": "dr_sync"}}  # creates of others are not hit
 TARGETS = [
     {"action": "CreateReplicationLink", **OURS},
@@ -312,7 +318,7 @@ class History(RuleBasedStateMachine):
             time.sleep(0.01 if pending else 0.002)
 
     def arrived(self) -> int:
-        return sum(row["access_key_id"] == OUR_KEY["access_key_id"] for row in self.journal)
+        return sum(row["access_key_id"] != THEIR_KEY["access_key_id"] for row in self.journal)
 
     def under_way(self) -> bool:
         """Whether a request may still come through that its run did not wait for."""
@@ -331,9 +337,7 @@ class History(RuleBasedStateMachine):
             "CreateReplicationLink",
             DBInstanceId=instance,
             DryRun=dry_run,
-            SourceCategory="other",
-            SourceAddress="127.0.0.1",
-            SourcePort=self.rds.sources[source]["port"],
+            **self.their_source(source),
             ReplicatorAccount="their_sync",
             ReplicatorPassword=PASSWORD,
             TaskName=f"theirs {source}",
@@ -341,18 +345,22 @@ class History(RuleBasedStateMachine):
         self.rest(late=False)
         return task_id
 
-    def end(self, promote: str) -> None:
-        task_id = self.they_call("DeleteReplicationLink", DBInstanceId=DR, PromoteToMaster=promote)
+    def their_source(self, source: str) -> dict[str, Any]:
+        port = self.rds.sources[source]["port"]
+        return {"SourceCategory": "other", "SourceAddress": "127.0.0.1", "SourcePort": port}
+
+    def end(self, promote: str, instance: str) -> None:
+        task_id = self.they_call("DeleteReplicationLink", DBInstanceId=instance, PromoteToMaster=promote, **THEIRS)
         if task_id is not None:
             self.ends.append(End(time.monotonic(), task_id))
         self.rest(late=False)
 
-    def empty(self) -> None:
+    def empty(self, instance: str) -> None:
         """Somebody empties the instance: to the service the same one, with the same log."""
-        if self.dr["link"] is None and not self.dr["busy"]:
-            port = self.rds.instances[DR]["port"]
-            self.rds.delete_instance(DR)
-            self.rds.add_instance(id=DR, port=port)
+        now = self.state["instances"][instance]
+        if now["link"] is None and not now["busy"]:
+            self.rds.delete_instance(instance)
+            self.rds.add_instance(id=instance, port=now["port"], region_id=now["region_id"])
 
     def set_lag(self) -> None:
         self.lag = LAG
@@ -368,34 +376,35 @@ class History(RuleBasedStateMachine):
         self.holding = False
         self.rds.release()
 
-    def at_stage(self, fault: str, stage: str) -> None:
+    def at_stage(self, fault: str, stage: str, instance: str) -> None:
         self.holding = self.holding or fault == "hold"
-        self.rds.add_fault(fault=fault, stage=stage, instance=DR)
+        self.rds.add_fault(fault=fault, stage=stage, instance=instance)
 
-    def happen(self, what: str) -> None:
+    def happen(self, what: str, instance: str = DR) -> None:
+        if self.meanwhile:
+            self.look()
+        now, change = self.state["instances"][instance], functools.partial(self.rds.set_instance, instance)
         does: dict[str, Callable[[], Any]] = {
-            "promote": lambda: self.end("true"),
-            "detach": lambda: self.end("false"),
-            "empty": self.empty,
-            "they_create": lambda: self.they_create("onprem"),
-            "they_create_another": lambda: self.they_create("elsewhere"),
-            "they_preview": lambda: self.they_create("onprem", dry_run="true"),
-            "lock": lambda: self.rds.set_instance(DR, lock_mode="LockByExpiration"),
-            "unlock": lambda: self.rds.set_instance(DR, lock_mode="Unlock"),
-            "reboot": lambda: self.dr["busy"] or self.rds.set_instance(DR, status="Rebooting"),
-            "run": lambda: self.dr["status"] == "Rebooting" and self.rds.set_instance(DR, status="Running"),
-            "break": lambda: self.rds.set_instance(DR, broken=True),
-            "mend": lambda: self.rds.set_instance(DR, broken=False),
+            "promote": lambda: self.end("true", instance),
+            "detach": lambda: self.end("false", instance),
+            "empty": lambda: self.empty(instance),
+            "they_create": lambda: self.they_create("onprem", instance=instance),
+            "they_create_another": lambda: self.they_create("elsewhere", instance=instance),
+            "they_preview": lambda: self.they_create("onprem", dry_run="true", instance=instance),
+            "lock": lambda: change(lock_mode="LockByExpiration"),
+            "unlock": lambda: change(lock_mode="Unlock"),
+            "reboot": lambda: now["busy"] or change(status="Rebooting"),
+            "run": lambda: now["status"] == "Rebooting" and change(status="Running"),
+            "break": lambda: change(broken=True),
+            "mend": lambda: change(broken=False),
             "lag": self.set_lag,
             "calm": self.calm,
             "release": self.release,
         }
-        if self.meanwhile:
-            self.look()
         if what in does:
             does[what]()
         else:
-            self.at_stage(*what.split())
+            self.at_stage(*what.split(), instance=instance)
 
     def between(self) -> None:
         """A run is about to send a request or to pause: let happen what is due."""
@@ -520,14 +529,19 @@ class History(RuleBasedStateMachine):
         try:
             patch.setattr(_client, "Client", functools.partial(watched(_client.Client), self.sending))
             patch.setattr(connection, "Waiter", functools.partial(Waiter, clock=self.clock))
-            patch.setattr(_links, "drive", lambda steps: drive(steps, self.pause))
-            environment = self.rds.environment
-            return run_operation(operation, options, check_mode=check_mode, diff=True, environment=environment)
+            for module in (_links, _roles):
+                patch.setattr(module, "drive", lambda steps: drive(steps, self.pause))
+            return run_operation(operation, options, check_mode=check_mode, diff=True, environment=self.environment)
         finally:
             self.asked = time.monotonic()
             patch.undo()
 
-    def sending(self) -> None:
+    @property
+    def environment(self) -> dict[str, str]:
+        return self.rds.environment
+
+    def sending(self, action: str | None = None) -> None:
+        """A request is about to be sent; None: the same one again."""
         self.between()
         self.sent += 1
 
@@ -554,16 +568,16 @@ class History(RuleBasedStateMachine):
             }
         return {"source_address": "127.0.0.1", "source_port": self.rds.sources[source]["port"]}
 
-    def plan_id(self, plan: str | None) -> int | None:
+    def plan_id(self, plan: str | None, instance: str = DR) -> int | None:
         """Find a plan of that kind; an id that nobody knows if there is none."""
         if plan is None:
             return None
         if plan == "foreign":
-            return self.they_create("onprem", dry_run="true", instance=OTHER_DR)
+            return self.they_create("onprem", dry_run="true", instance=DR if instance == OTHER_DR else OTHER_DR)
         kind, status = {"failed": ("create-dryrun", "failure"), "create": ("create", "success")}.get(
             plan, ("create-dryrun", "success")
         )
-        found = [row["id"] for row in self.tasks(kind) if row["status"] == status and plan != "absent"]
+        found = [row["id"] for row in self.tasks(kind, instance) if row["status"] == status and plan != "absent"]
         return int(found[0 if plan == "oldest" else -1]) if found else 4242
 
     # -- what must hold --------------------------------------------------------------------------------------------
@@ -727,7 +741,7 @@ def watched(base: type) -> Any:
     """A client that says when it is about to send, again or for the first time, and whose pauses are short."""
 
     class Watched(base):  # type: ignore[misc]
-        def __init__(self, sending: Callable[[], None], *args: Any) -> None:
+        def __init__(self, sending: Callable[..., None], *args: Any) -> None:
             super().__init__(*args, sleep=self._pause)
             self._sending = sending
 
@@ -735,29 +749,24 @@ def watched(base: type) -> Any:
             self._sending()
             time.sleep(min(seconds / SPEED, 0.002))
 
-        def call(self, *args: Any, **kwargs: Any) -> Any:
-            self._sending()
-            return super().call(*args, **kwargs)
+        def call(self, action: str, parameters: dict[str, str], **kwargs: Any) -> Any:
+            self._sending(action)
+            return super().call(action, parameters, **kwargs)
 
     return Watched
 
 
-@pytest.fixture(scope="module")
-def world() -> Iterator[Kept]:
-    with Kept(seed=WORLD, engine="memory") as rds:
-        yield rds
-
-
 @pytest.mark.parametrize("shard", range(SHARDS))
 def test_any_history(world: Kept, shard: int) -> None:
-    @seed(SEED * SHARDS + shard)
-    def history() -> History:
-        return History(world)
+    run_histories(lambda: History(world), shard)
 
+
+def run_histories(history: Callable[[], RuleBasedStateMachine], shard: int) -> None:
+    """Draw and run the share of one test: half of the histories are those of each file."""
     run_state_machine_as_test(
-        history,
+        seed(SEED * SHARDS + shard)(history),
         settings=settings(
-            max_examples=EXAMPLES // SHARDS,
+            max_examples=EXAMPLES // 2 // SHARDS,
             stateful_step_count=STEPS,
             deadline=None,
             database=None,

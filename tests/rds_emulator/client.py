@@ -186,6 +186,10 @@ class Emulator:
         self._call("DELETE", f"sources/{quote(name)}")
         self.sources.pop(name, None)
 
+    def forget_task(self, task_id: int) -> None:
+        """Remove a row from the log; its task goes on, and so does a link that it has made."""
+        self._call("DELETE", f"tasks/{task_id}")
+
     def add_key(self, **key: Any) -> None:
         """Add or replace an access key, as in the seed's `keys`."""
         self._call("POST", "keys", key)

@@ -121,6 +121,14 @@ class Control:
         self._world.delete_source(item)
         return {}
 
+    def _delete_tasks(self, item: str, data: Any, query: Mapping[str, str]) -> Any:
+        """Remove a row from the log; what its task does goes on."""
+        store = self._world.store
+        with store.change():
+            rows = {str(task.id): task for task in store.tasks}
+            store.tasks.remove(rows[item])
+        return {}
+
     def _post_keys(self, item: str, data: Any, query: Mapping[str, str]) -> Any:
         self._world.add_key(data)
         return {}

@@ -152,7 +152,11 @@ class ReplicationLinks:
         if task is not None and task.is_in_progress and self._wait_found:
             task = yield from self._wait_for(desired, CREATE, task.task_id, result)
         if task is not None and task.status == "failure":
-            raise self._task_failed(desired, task, result, "LinkBroken" if state.source else "TaskFailed")
+            error = self._task_failed(desired, task, result, "LinkBroken" if state.source else "TaskFailed")
+            if state.source is None or task.stage == "increment":
+                raise error
+            # A task that ended earlier has made no link, so this one has no row.
+            result.warnings.append(f"{error.message} A link exists all the same; its state is not reported.")
         actual = state.source or (task.source if task else desired.source)
         if desired.source.account and actual.account and desired.source.account != actual.account:
             result.warnings.append(
@@ -330,7 +334,10 @@ class ReplicationLinks:
     def _adopt(self, state: DrInstanceState, desired: Desired, result: LinkResult) -> Steps[LinkResult]:
         """Take what appeared since the first read, if it is the link asked for."""
         actual = state.source or (state.newest.source if state.newest else desired.source)
-        _reject_other_source(desired, actual, state, "Another run was faster; nothing was changed.", "refused")
+        what_happened, outcome = "Another run was faster; nothing was changed.", "refused"
+        if result.changed:  # the answer was lost: the task of this run may have failed before the other one began
+            what_happened, outcome = "Whether the create of this run was carried out is not known.", "unknown"
+        _reject_other_source(desired, actual, state, what_happened, outcome)
         return (yield from self._found(state, desired, result))
 
     # -- waiting -----------------------------------------------------------------------------------------------------

@@ -416,6 +416,7 @@ def _completed(error: RdsError, latest: Topology, before: Topology) -> RdsError:
 
 def _still_running(error: RdsError, latest: Topology, plan: RoleChangeResult) -> RdsError:
     error.outcome = "running"
+    error.context.update(_context(plan.before, latest, changed=plan.changed))
     return _completed(error, latest, plan.before)
 
 

@@ -10,10 +10,12 @@ from ansible_collections.alicloud.rds.plugins.module_utils._api.credentials impo
 from ansible_collections.alicloud.rds.plugins.module_utils._api.endpoints import resolve_endpoint
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.link import ReplicationLinks
+from ansible_collections.alicloud.rds.plugins.modules import replication_link_promotion, replication_link_rebuild
 
-from .conftest import ACCOUNT, DR, creates
+from .conftest import ACCOUNT, DR, QUICK, creates
 
 PASSWORD = ACCOUNT["replicator_password"]
+VERBS = ("DeleteReplicationLink", "RebuildReplicationLink")
 ROLE = {"attributes": ["LOGIN", "REPLICATION", "CREATEROLE"], "member_of": ["pg_monitor"]}
 
 
@@ -32,6 +34,13 @@ def console(rds):
 
 def promote(rds, console):
     console("DeleteReplicationLink", PromoteToMaster="true")
+    wait_until_idle(rds)
+
+
+def create_from(rds, console, source):
+    where = {"SourceCategory": "other", "SourceAddress": "127.0.0.1", "SourcePort": str(source["port"])}
+    account = {"ReplicatorAccount": "dr_sync", "ReplicatorPassword": PASSWORD}
+    console("CreateReplicationLink", DryRun="false", TaskName="rival", **where, **account)
     wait_until_idle(rds)
 
 
@@ -92,10 +101,7 @@ def test_a_link_of_another_source_that_comes_while_the_instance_is_busy_is_not_a
 
     def refused_since_a_rival_was_faster(links, desired):
         if not creates(rds):
-            source = {"SourceCategory": "other", "SourceAddress": "127.0.0.1", "SourcePort": str(rival["port"])}
-            account = {"ReplicatorAccount": "dr_sync", "ReplicatorPassword": PASSWORD}
-            console("CreateReplicationLink", DryRun="false", TaskName="rival", **source, **account)
-            wait_until_idle(rds)
+            create_from(rds, console, rival)
             raise RdsError("IncorrectDBInstanceState", "busy", http_status=400, outcome="refused")
         return create(links, desired)
 
@@ -104,3 +110,52 @@ def test_a_link_of_another_source_that_comes_while_the_instance_is_busy_is_not_a
     assert (result["error"]["code"], result["outcome"], result["changed"]) == ("OtherSource", "refused", False)
     assert str(rival["port"]) in result["msg"]
     assert len(creates(rds)) == 1
+
+
+def test_a_create_whose_answer_was_lost_is_not_called_refused_because_a_rival_came_after_it(
+    rds, link, console, monkeypatch
+):
+    rival = rds.add_source(name="rival", accounts=[{**ROLE, "name": "dr_sync", "password": PASSWORD}])
+    create = ReplicationLinks._create
+
+    def lost_and_failed_before_a_rival_came(links, desired):
+        try:
+            return create(links, desired)
+        finally:
+            wait_until_idle(rds)
+            create_from(rds, console, rival)
+
+    monkeypatch.setattr(ReplicationLinks, "_create", lost_and_failed_before_a_rival_came)
+    rds.add_fault(stage="basebackup", fault="fail", instance=DR)
+    rds.add_fault(fault="lost", action="CreateReplicationLink")
+    result = link()
+    assert [entry["committed"] for entry in creates(rds)] == [True, True]
+    assert (result["error"]["code"], result["outcome"]) == ("OtherSource", "unknown")
+    assert "nothing was changed" not in result["msg"]
+
+
+def test_a_link_without_a_row_is_not_called_broken_because_an_earlier_task_failed(rds, link, info):
+    rds.add_fault(stage="basebackup", fault="fail", instance=DR)
+    assert link()["error"]["code"] == "TaskFailed"
+    rds.forget_task(link()["task_id"])
+    assert info()["link"]["state"] == "unknown"
+    result = link()
+    assert (result["outcome"], result["link"]["state"]) == ("unchanged", "unknown"), result
+
+
+def test_a_link_whose_task_failed_while_data_streamed_is_called_broken(rds, link):
+    rds.add_fault(stage="increment", fault="fail", instance=DR)
+    assert link()["error"]["code"] == "TaskFailed"
+    rds.forget_task(link()["task_id"])
+    assert link()["error"]["code"] == "LinkBroken"
+
+
+@pytest.mark.parametrize("module", [replication_link_promotion, replication_link_rebuild])
+def test_a_wait_that_a_refused_read_ends_reports_that_its_request_was_carried_out(rds, link, run_module, module):
+    link()
+    rds.add_fault(fault="error", code="Forbidden.RAM", action="DescribeDBInstanceAttribute", skip=1)
+    options = {"dr_instance_id": DR, "confirm": DR, **QUICK}
+    forced = {"mode": "forced"} if module is replication_link_promotion else {}
+    result = run_module(module, {**options, **forced})
+    assert [entry["committed"] for action in VERBS for entry in rds.journal(action)] == [True]
+    assert (result["error"]["code"], result["outcome"], result["changed"]) == ("Forbidden.RAM", "running", True)
