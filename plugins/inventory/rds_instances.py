@@ -71,6 +71,8 @@ extends_documentation_fragment:
   - ansible.builtin.constructed
   - ansible.builtin.inventory_cache
 notes:
+  - Regions are read side by side. A region that is unknown or fails is left out with a warning, and nothing is cached;
+    with O(strict) it makes the inventory fail. If all regions fail, the inventory fails.
   - Connection options may be encrypted with Ansible Vault, and may be templates.
   - Values that the service tells are never templates, whatever is in them.
   - Needs the RAM actions C(rds:DescribeDBInstances), and C(rds:DescribeDBInstanceAttribute) with O(dr_roles).
@@ -109,6 +111,7 @@ cache_connection: ~/.cache/rds_instances
 import hashlib
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import ansible.template
@@ -126,6 +129,7 @@ if hasattr(ansible.template, "trust_as_template"):
 else:  # ansible-core 2.18: any text is, if it is not marked
     from ansible.utils.unsafe_proxy import wrap_var as _untrusted
 
+_CONCURRENCY = 8  # regions that are read at once
 _ENDINGS = tuple(f"{name}.{ending}" for name in ("alicloud_rds", "rds_instances") for ending in ("yml", "yaml"))
 
 
@@ -159,7 +163,7 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
         regions = self._regions(options)
         parameters = listing(self._plain("engine"), self._plain("filters") or {})
         if not self.get_option("cache"):
-            return self._read(options, regions, parameters)
+            return self._read(options, regions, parameters)[0]
         secret = ("access_key_secret", "security_token")
         asked = [{name: options[name] for name in options if name not in secret}, regions, parameters]
         asked.append(self.get_option("dr_roles"))
@@ -170,8 +174,9 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
                 return list(self._cache[key]["hosts"])
             except KeyError:
                 pass
-        hosts = self._read(options, regions, parameters)
-        self._cache[key] = {"hosts": hosts}
+        hosts, is_whole = self._read(options, regions, parameters)
+        if is_whole:
+            self._cache[key] = {"hosts": hosts}
         return hosts
 
     def _regions(self, options: dict[str, Any]) -> list[str]:
@@ -183,15 +188,31 @@ class InventoryModule(BaseInventoryPlugin, Constructable, Cacheable):
             raise RdsError("InvalidOptions", "regions is missing: set it, or export ALIBABA_CLOUD_REGION_ID.")
         return list(dict.fromkeys(found))
 
-    def _read(self, options: dict[str, Any], regions: list[str], parameters: dict[str, str]) -> list[dict[str, Any]]:
-        hosts = []
-        for region in regions:
-            client = connect({**options, "region_id": region}, os.environ)
+    def _read(
+        self, options: dict[str, Any], regions: list[str], parameters: dict[str, str]
+    ) -> tuple[list[dict[str, Any]], bool]:
+        """Return the hosts of all regions, read side by side, and whether none failed; a region that fails is named."""
+        dr_roles = self.get_option("dr_roles")
+
+        def read(region: str) -> list[dict[str, Any]] | Exception:
             try:
-                hosts += read_instances(client, region, parameters, self.get_option("dr_roles"))
-            finally:
-                client.close()
-        return hosts
+                client = connect({**options, "region_id": region}, os.environ)
+                try:
+                    return read_instances(client, region, parameters, dr_roles)
+                finally:
+                    client.close()
+            except Exception as error:  # its text may quote a secret: it is shown by `explain` alone
+                return error
+
+        with ThreadPoolExecutor(min(len(regions), _CONCURRENCY)) as pool:
+            found = list(pool.map(read, regions))
+        failed = [error for error in found if isinstance(error, Exception)]
+        if failed and (self.get_option("strict") or len(failed) == len(regions)):
+            raise failed[0]
+        for region, error in zip(regions, found, strict=True):
+            if isinstance(error, Exception):
+                self.display.warning(f"alicloud.rds.rds_instances: region {region} is left out: {explain(error)}")
+        return [host for hosts in found if not isinstance(hosts, Exception) for host in hosts], not failed
 
     def _plain(self, name: str) -> Any:
         """Return an option, templates and vault resolved, as plain values: Ansible's own carry tags."""

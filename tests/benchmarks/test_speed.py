@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.conftest import ANOTHER_PYTHON, playbook_environment
+from tests.integration.conftest import ANOTHER_PYTHON, PASSWORD, playbook_environment
 from tests.integration.test_fleet import as_list, fleet_seed
 from tests.rds_emulator.client import Emulator
 
@@ -159,23 +159,70 @@ def test_per_task(tmp_path, collection):
         print(f"| {count} tasks | {cost.median:.2f} | {further:.0f} |")
 
 
-@pytest.mark.parametrize("size", [100, 300])
-def test_fleet(tmp_path, size):
-    seed = {**fleet_seed(size), "limits": {}}
-    rounds: dict[str, Cost] = {"apply": Cost(), "nightly": Cost()}
-    with Emulator(seed=seed, engine="memory") as rds:
-        (tmp_path / "vars.json").write_text(json.dumps(as_list(rds)))
-        command = [str(Path(sys.executable).with_name("ansible-playbook")), "alicloud.rds.replication_link"]
-        calls = {}
-        for name, cost in rounds.items():
+SDK_LOOP = """
+import json, os, sys
+from alibabacloud_rds20140815 import models
+from alibabacloud_rds20140815.client import Client
+from alibabacloud_tea_openapi.models import Config
+client = Client(Config(
+    access_key_id=os.environ["ALIBABA_CLOUD_ACCESS_KEY_ID"],
+    access_key_secret=os.environ["ALIBABA_CLOUD_ACCESS_KEY_SECRET"],
+    endpoint=os.environ["ALIBABA_CLOUD_RDS_ENDPOINT"].partition("//")[2], protocol="http"))
+for name in json.load(open("vars.json"))["names"]:
+    client.describe_dbinstance_attribute(models.DescribeDBInstanceAttributeRequest(dbinstance_id=name))
+    client.describe_replication_link_logs(
+        models.DescribeReplicationLinkLogsRequest(dbinstance_id=name, task_type="create"))
+"""
+CREATES_PER_SECOND = 9.5
+
+
+def test_fleet(tmp_path):
+    """A night and an apply of 300 links, each form in the same run; and that 1,000 links take in proportion."""
+    ansible = str(Path(sys.executable).with_name("ansible-playbook"))
+    common = {"source_address": "127.0.0.1", "replicator_account": "dr_sync", "replicator_password": PASSWORD}
+
+    def task(rds: Emulator, module: str, **options: Any) -> dict[str, Any]:
+        return {f"alicloud.rds.{module}": {**common, "source_port": rds.sources["onprem"]["port"], **options}}
+
+    rows: list[tuple[str, float, int, float]] = []
+    with Emulator(seed={**fleet_seed(300), "limits": {}}, engine="memory") as rds:
+        names = list(rds.instances)
+        environment = playbook_environment(rds, tmp_path)
+        (tmp_path / "vars.json").write_text(json.dumps({**as_list(rds), "names": names}))
+        entries = [{"dr_instance_id": name} for name in names]
+        one = {**task(rds, "replication_link", dr_instance_id="{{ item }}"), "loop": names}
+        role = [ansible, "alicloud.rds.replication_link", "-e", "@vars.json"]
+
+        def play(*tasks: dict[str, Any]) -> list[str]:
+            return [ansible, str(playbook(tmp_path, tasks[0], 1, "{{ ansible_playbook_python }}"))]
+
+        def row(what: str, command: list[str]) -> None:
             rds.clear_journal()
-            cost.add(*measure([*command, "-e", "@vars.json"], cwd=tmp_path, env=playbook_environment(rds, tmp_path)))
-            calls[name] = len(rds.journal())
-    print(f"\n\n| fleet of {size} | s | ms a link | calls a link | MiB of the controller |")
+            seconds, memory = measure(command, cwd=tmp_path, env=environment)
+            rows.append((what, seconds, len(rds.journal()), memory))
+
+        row("apply, no limit", play(task(rds, "replication_links", links=entries, creates_per_second=100000.0)))
+        rds.reset()
+        row("apply, 9.5 creates a second", play(task(rds, "replication_links", links=entries)))
+        row("a night: the role", role)
+        row("a night: one task", play(task(rds, "replication_links", links=entries)))
+        row("a night: a loop of the single module", play(one))
+        row("a night: a loop of the SDK, no Ansible", [sys.executable, "-c", SDK_LOOP])
+    with Emulator(seed={**fleet_seed(1000), "limits": {}}, engine="memory") as rds:
+        environment = playbook_environment(rds, tmp_path)
+        entries = [{"dr_instance_id": name} for name in rds.instances]
+        given = task(rds, "replication_links", links=entries, creates_per_second=100000.0)
+        row("apply 1,000, no limit", play(given))
+        row("a night of 1,000: one task", play(given))
+    night = next(seconds for what, seconds, *_rest in rows if what == "a night: one task")
+    print("\n\n| 300 links | s | to a night in one task | calls | MiB of the largest process |")
     print("| --- | --- | --- | --- | --- |")
-    for name, cost in rounds.items():
-        each = 1000 * cost.median / size
-        print(f"| {name} | {cost.median:.1f} | {each:.0f} | {calls[name] / size:.1f} | {max(cost.memory):.0f} |")
+    for what, seconds, calls, memory in rows:
+        print(f"| {what} | {seconds:.1f} | {seconds / night:.2f} | {calls} | {memory:.0f} |")
+    limited = next(seconds for what, seconds, *_rest in rows if what.startswith("apply, 9.5"))
+    least = 300 / CREATES_PER_SECOND
+    ratio = f"{least:.1f} s at least, measured {limited / least:.2f} of that"
+    print(f"\n300 creates at {CREATES_PER_SECOND} a second: {ratio}.")
 
 
 IMPORTS = {

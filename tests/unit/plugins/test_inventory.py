@@ -499,3 +499,21 @@ def test_pages_without_end_are_an_error():
 def test_without_a_total_a_short_page_is_the_last():
     full = {"Items": rows(*(f"pgm-{number}" for number in range(100)))["Items"]}
     assert len(read(full, {"Items": rows("pgm-last")["Items"], "TotalRecordCount": "?"})) == 101
+
+
+# -- some regions fail ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["unknown to the service", "down"])
+def test_a_region_that_fails_does_not_lose_the_others(rds, find, failure, capsys, how):
+    if how == "down":
+        gone = {"fault": "error", "code": "Forbidden.RAM", "http_status": 403, "message": "No."}
+        rds.add_fault(**gone, action="DescribeDBInstances", match={"RegionId": "eu-central-1"}, times=None)
+    regions = ["cn-shanghai", "eu-central-1" if how == "down" else "cn-nowhere", "cn-hangzhou"]
+    found = find(regions=regions)
+    assert len([name for name in found.hosts if name.startswith("pgm-sh")]) == 230
+    assert any(not name.startswith("pgm-sh") for name in found.hosts)
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"region {regions[1]} is left out" in said and SECRET not in said
+    assert regions[1] in failure(regions=regions, strict=True)
+    assert failure(regions=[regions[1]])
