@@ -37,6 +37,13 @@ def promote(rds, console):
     wait_until_idle(rds)
 
 
+def create_from(rds, console, source):
+    where = {"SourceCategory": "other", "SourceAddress": "127.0.0.1", "SourcePort": str(source["port"])}
+    account = {"ReplicatorAccount": "dr_sync", "ReplicatorPassword": PASSWORD}
+    console("CreateReplicationLink", DryRun="false", TaskName="rival", **where, **account)
+    wait_until_idle(rds)
+
+
 def wait_until_idle(rds):
     while rds.state()["instances"][DR]["busy"]:
         pass
@@ -94,10 +101,7 @@ def test_a_link_of_another_source_that_comes_while_the_instance_is_busy_is_not_a
 
     def refused_since_a_rival_was_faster(links, desired):
         if not creates(rds):
-            source = {"SourceCategory": "other", "SourceAddress": "127.0.0.1", "SourcePort": str(rival["port"])}
-            account = {"ReplicatorAccount": "dr_sync", "ReplicatorPassword": PASSWORD}
-            console("CreateReplicationLink", DryRun="false", TaskName="rival", **source, **account)
-            wait_until_idle(rds)
+            create_from(rds, console, rival)
             raise RdsError("IncorrectDBInstanceState", "busy", http_status=400, outcome="refused")
         return create(links, desired)
 
@@ -106,6 +110,28 @@ def test_a_link_of_another_source_that_comes_while_the_instance_is_busy_is_not_a
     assert (result["error"]["code"], result["outcome"], result["changed"]) == ("OtherSource", "refused", False)
     assert str(rival["port"]) in result["msg"]
     assert len(creates(rds)) == 1
+
+
+def test_a_create_whose_answer_was_lost_is_not_called_refused_because_a_rival_came_after_it(
+    rds, link, console, monkeypatch
+):
+    rival = rds.add_source(name="rival", accounts=[{**ROLE, "name": "dr_sync", "password": PASSWORD}])
+    create = ReplicationLinks._create
+
+    def lost_and_failed_before_a_rival_came(links, desired):
+        try:
+            return create(links, desired)
+        finally:
+            wait_until_idle(rds)
+            create_from(rds, console, rival)
+
+    monkeypatch.setattr(ReplicationLinks, "_create", lost_and_failed_before_a_rival_came)
+    rds.add_fault(stage="basebackup", fault="fail", instance=DR)
+    rds.add_fault(fault="lost", action="CreateReplicationLink")
+    result = link()
+    assert [entry["committed"] for entry in creates(rds)] == [True, True]
+    assert (result["error"]["code"], result["outcome"]) == ("OtherSource", "unknown")
+    assert "nothing was changed" not in result["msg"]
 
 
 def test_a_link_without_a_row_is_not_called_broken_because_an_earlier_task_failed(rds, link, info):
