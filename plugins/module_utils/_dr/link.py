@@ -265,7 +265,7 @@ class ReplicationLinks:
             result.changed = not isinstance(answer, DrInstanceState)
         if isinstance(answer, DrInstanceState):
             result.outcome = "adopted"
-            return (yield from self._adopt(answer, desired, result))
+            return (yield from self._adopt(answer, desired, result, state))
         result.request_id = as_text(answer.get("RequestId"))
         result.db_instance_id = as_text(answer.get("DBInstanceId")) or desired.dr_instance_id
         name = as_text(answer.get("TaskName")) or desired.name
@@ -331,11 +331,15 @@ class ReplicationLinks:
             "the same play again reads first, and adopts what it finds."
         )
 
-    def _adopt(self, state: DrInstanceState, desired: Desired, result: LinkResult) -> Steps[LinkResult]:
+    def _adopt(
+        self, state: DrInstanceState, desired: Desired, result: LinkResult, before: DrInstanceState
+    ) -> Steps[LinkResult]:
         """Take what appeared since the first read, if it is the link asked for."""
         actual = state.source or (state.newest.source if state.newest else desired.source)
         what_happened, outcome = "Another run was faster; nothing was changed.", "refused"
-        if result.changed:  # the answer was lost: the task of this run may have failed before the other one began
+        known = {task.task_id for task in before.tasks}
+        own = any(task.task_id not in known and not desired.source.differences(task.source) for task in state.tasks)
+        if result.changed and (own or state.source is None):  # its answer was lost, and its task may have failed since
             what_happened, outcome = "Whether the create of this run was carried out is not known.", "unknown"
         _reject_other_source(desired, actual, state, what_happened, outcome)
         return (yield from self._found(state, desired, result))
