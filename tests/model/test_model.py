@@ -41,15 +41,21 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_sta
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible import connection
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible import links as _links
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible import roles as _roles
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.fleet import LINKS
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.info import INFO
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.links import LINK
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import Operation
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import run as run_operation
-from ansible_collections.alicloud.rds.plugins.module_utils._ansible.specs import REPLICATION_LINK, REPLICATION_LINK_INFO
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.specs import (
+    REPLICATION_LINK,
+    REPLICATION_LINK_INFO,
+    REPLICATION_LINKS,
+)
 from ansible_collections.alicloud.rds.plugins.module_utils._api import client as _client
 from ansible_collections.alicloud.rds.plugins.module_utils._api.credentials import Credentials
 from ansible_collections.alicloud.rds.plugins.module_utils._api.endpoints import resolve_endpoint
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.fleet import Fleet
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.follow import Waiter, drive
 from tests.rds_emulator.client import Emulator
 
@@ -165,6 +171,8 @@ DEFAULTS = {name: spec.get("default") for name, spec in REPLICATION_LINK["argume
 QUICK = {"settle_timeout": 4.0, "wait_timeout": 8.0, "max_retries": 2}  # of the fast clock
 INFO_DEFAULTS = {name: spec.get("default") for name, spec in REPLICATION_LINK_INFO["argument_spec"].items()}
 
+LIST_DEFAULTS = {name: rule.get("default") for name, rule in REPLICATION_LINKS["argument_spec"].items()}
+LIST_DEFAULTS["creates_per_second"] = 1e6
 LINK_KEYS = {
     *("changed", "outcome", "request_id", "db_instance_id", "task_id", "task_name", "task", "plan", "checks"),
     *("timeline", "link", "endpoint", "credentials", "retries"),
@@ -257,6 +265,8 @@ class End:
 
 class History(RuleBasedStateMachine):
     """One DR instance and its sources, from the beginning."""
+
+    in_list = False  # whether links are made by the module that takes a list
 
     def __init__(self, rds: Kept) -> None:
         super().__init__()
@@ -531,6 +541,10 @@ class History(RuleBasedStateMachine):
             patch.setattr(connection, "Waiter", functools.partial(Waiter, clock=self.clock))
             for module in (_links, _roles):
                 patch.setattr(module, "drive", lambda steps: drive(steps, self.pause))
+            if operation is LINK and self.in_list:
+                patch.setattr(Fleet, "_push", soon)
+                given = {"check_mode": check_mode, "diff": True, "environment": self.environment}
+                return alone(run_operation(LINKS, listed(options), **given))
             return run_operation(operation, options, check_mode=check_mode, diff=True, environment=self.environment)
         finally:
             self.asked = time.monotonic()
@@ -736,13 +750,39 @@ class History(RuleBasedStateMachine):
         assert requests == ["DescribeDBInstanceAttribute", "DescribeReplicationLinkLogs"]
 
 
+def listed(options: dict[str, Any]) -> dict[str, Any]:
+    """The options of one link as those of a list with one entry."""
+    own = ("dr_instance_id", "task_name", "dry_run_task_id")
+    shared = {name: value for name, value in options.items() if name not in own}
+    return {**LIST_DEFAULTS, **shared, "links": [{name: options[name] for name in own}]}
+
+
+def alone(result: dict[str, Any]) -> dict[str, Any]:
+    """What the list form says of its one link, as the module of a single link would."""
+    (each,) = result["results"]
+    kept = {name: result[name] for name in ("endpoint", "credentials", "retries", "warnings", "diff") if name in result}
+    assert each["failed"] == bool(result.get("failed")) and each["changed"] == result["changed"]
+    shown = {name: value for name, value in each.items() if name != "dr_instance_id" and (name != "failed" or value)}
+    return {**shown, **kept}
+
+
+_push = Fleet._push
+
+
+def soon(fleet: Fleet[Any], when: float, number: int) -> None:
+    """The scheduler's clock is the real one: its pauses are shortened instead."""
+    now = time.monotonic()
+    _push(fleet, now + (when - now) / SPEED, number)
+
+
 @functools.cache
 def watched(base: type) -> Any:
     """A client that says when it is about to send, again or for the first time, and whose pauses are short."""
 
     class Watched(base):  # type: ignore[misc]
         def __init__(self, sending: Callable[..., None], *args: Any) -> None:
-            super().__init__(*args, sleep=self._pause)
+            endpoint, credentials, limits, ca_path, _sleep, pace = (*args, *(None,) * 6)[:6]
+            super().__init__(endpoint, credentials, limits, ca_path, self._pause, pace)
             self._sending = sending
 
         def _pause(self, seconds: float) -> None:
@@ -758,7 +798,12 @@ def watched(base: type) -> Any:
 
 @pytest.mark.parametrize("shard", range(SHARDS))
 def test_any_history(world: Kept, shard: int) -> None:
-    run_histories(lambda: History(world), shard)
+    def history() -> History:
+        state = History(world)
+        state.in_list = shard % 2 == 1
+        return state
+
+    run_histories(history, shard)
 
 
 def run_histories(history: Callable[[], RuleBasedStateMachine], shard: int) -> None:
