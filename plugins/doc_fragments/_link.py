@@ -47,7 +47,7 @@ options:
     description:
       - Whether to wait until data is streaming, or in check mode for the verdict of the prechecks. If V(false), the
         task ends when the service has accepted the request, and running it again waits on; in check mode with
-        O(dry_run_task_id) set to the RV(plan) that was started.
+        C(dry_run_task_id) set to the C(plan) that was started.
     type: bool
     default: true
   wait_timeout:
@@ -68,7 +68,8 @@ options:
     default: 30.0
 """
 
-    _own = r"""
+    OWN = r"""
+options:
   dr_instance_id:
     description:
       - Id of the DR instance (C(DBInstanceId)). It must be a running, unlocked, empty, primary RDS PostgreSQL instance.
@@ -81,7 +82,7 @@ options:
     type: str
   dry_run_task_id:
     description:
-      - Id of a successful dry run (C(TaskId)), as returned in RV(plan) by a run in check mode. The link is created as
+      - Id of a successful dry run (C(TaskId)), as returned in C(plan) by a run in check mode. The link is created as
         it was checked there.
       - It is verified first. A dry run that failed, or that was for another DR instance or source, is refused.
       - A plan is applied once. If the task that applied it failed, that failure is reported again.
@@ -90,7 +91,9 @@ options:
     type: int
 """
     # The same for an entry of a list, which has no defaults of its own, and may say how to reach its region.
-    _links = (_own + DOCUMENTATION.partition("options:\n")[2]).partition("  settle_timeout:\n")[0]
+    _links = (OWN.partition("options:\n")[2] + DOCUMENTATION.partition("options:\n")[2]).partition(
+        "  settle_timeout:\n"
+    )[0]
     _connection = Connection.AS_DICTIONARY.partition("options:\n")[2]
     ENTRIES = """
 options:

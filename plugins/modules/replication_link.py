@@ -19,27 +19,8 @@ description:
   - A link that is there already is left alone. A link from another source is never replaced; the task fails and shows
     both.
   - There is no way to remove a link here. Removing a link promotes the DR instance, and that is a failover.
-options:
-  dr_instance_id:
-    description:
-      - Id of the DR instance (C(DBInstanceId)). It must be a running, unlocked, empty, primary RDS PostgreSQL instance.
-    type: str
-    required: true
-  task_name:
-    description:
-      - Name of the task (C(TaskName)).
-      - If not given, a name that depends on the DR instance and the source alone, so that a task is recognised later.
-    type: str
-  dry_run_task_id:
-    description:
-      - Id of a successful dry run (C(TaskId)), as returned in RV(plan) by a run in check mode. The link is created as
-        it was checked there.
-      - It is verified first. A dry run that failed, or that was for another DR instance or source, is refused.
-      - A plan is applied once. If the task that applied it failed, that failure is reported again.
-      - In check mode no new dry run is made, and the verdict of this one is reported.
-      - Ignored if the link is there already.
-    type: int
 extends_documentation_fragment:
+  - alicloud.rds._link.own
   - alicloud.rds._link
   - alicloud.rds._connection
   - alicloud.rds._connection.as_dictionary
