@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ansible_collections.alicloud.rds.plugins.filter.dr_link_options import dr_link_options
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.role import options_of as dr_link_options
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.specs import DR_LINK
 from tests.awx import launch, rules
 from tests.awx.controller import Controller

@@ -71,7 +71,8 @@ def _refuse_wrong(entries: Sequence[dict[str, Any]], options: Mapping[str, Any])
     unknown = sorted(set(options["plans"] or {}) - set(names))
     problems += [f"plans names {', '.join(unknown)}, and links does not"] * bool(unknown)
     for name, entry in zip(names, entries, strict=True):
-        known = REPLICATION_LINK["argument_spec"]
+        # `connection` is in the other options by now, where what it leaves out counts.
+        known = REPLICATION_LINK["argument_spec"].keys() - {"connection"}
         given = {key: value for key, value in entry.items() if key in known and value is not None}
         validation = _ONE.validate(given)
         entry.update({key: value for key, value in validation.validated_parameters.items() if key in known})

@@ -170,7 +170,10 @@ def test_an_unknown_key_is_refused_and_no_secret_of_an_entry_is_shown(fleet, run
     failed = run_as_action(replication_links, wrong)
     assert "replicator_pasword" in failed["msg"] and secret not in json.dumps(failed) and fleet.journal() == []
     entry = {"dr_instance_id": NAMES[0], "replicator_account": "dr_sync", "replicator_password": secret}
+    near = {"dr_instance_id": NAMES[1], "connection": {"max_retries": 1}}
     for door in (run_as_action, run_as_module):
+        good = door(replication_links, options(fleet, links=[near]), check_mode=True)
+        assert good["outcomes"] == {"previewed": 1}, good
         result = door(replication_links, options(fleet, links=[entry]), check_mode=True)
         assert result["failed"] and secret not in json.dumps(result)
         shown = result["invocation"]["module_args"]["links"][0]
