@@ -126,9 +126,10 @@ requirements:
   - alibabacloud-credentials (only for credentials that are neither an access key nor a security token)
 """
 
-    # The same options as one dictionary. They have no defaults there.
-    _options = DOCUMENTATION.partition("options:\n")[2].partition("requirements:\n")[0].splitlines(keepends=True)
-    AS_DICTIONARY = """
+
+# The same options as one dictionary, without defaults. Outside of the class: ansible-test reads plain text inside it.
+_options = ModuleDocFragment.DOCUMENTATION.partition("options:\n")[2].partition("requirements:\n")[0]
+ModuleDocFragment.AS_DICTIONARY = """
 options:
   connection:
     description:
@@ -136,4 +137,4 @@ options:
       - What is set here wins over the option of the same name beside it, and so over C(module_defaults).
     type: dict
     suboptions:
-""" + "".join(f"    {line}" for line in _options if not line.startswith("    default:"))
+""" + "".join(f"    {line}" for line in _options.splitlines(keepends=True) if not line.startswith("    default:"))

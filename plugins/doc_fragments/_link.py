@@ -90,12 +90,16 @@ options:
       - Ignored if the link is there already.
     type: int
 """
-    # The same for an entry of a list, which has no defaults of its own, and may say how to reach its region.
-    _links = (OWN.partition("options:\n")[2] + DOCUMENTATION.partition("options:\n")[2]).partition(
-        "  settle_timeout:\n"
-    )[0]
-    _connection = Connection.AS_DICTIONARY.partition("options:\n")[2]
-    ENTRIES = """
+
+
+# The same for an entry of a list, which has no defaults of its own, and may say how to reach its region.
+# Outside of the class: ansible-test reads plain text inside it.
+_own, _shared, _connection = (
+    text.partition("options:\n")[2]
+    for text in (ModuleDocFragment.OWN, ModuleDocFragment.DOCUMENTATION, Connection.AS_DICTIONARY)
+)
+_lines = (_own + _shared.partition("  settle_timeout:\n")[0] + _connection).splitlines(keepends=True)
+ModuleDocFragment.ENTRIES = """
 options:
   links:
     description:
@@ -105,8 +109,4 @@ options:
     elements: dict
     required: true
     suboptions:
-""" + "".join(
-        f"    {line}"
-        for line in (_links + _connection).splitlines(keepends=True)
-        if line.strip() and not line.startswith("    default:")
-    )
+""" + "".join(f"    {line}" for line in _lines if line.strip() and not line.startswith("    default:"))
