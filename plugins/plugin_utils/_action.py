@@ -21,6 +21,7 @@ from ansible.module_utils.errors import UnsupportedError
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import Operation, hidden, run
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.specs import validated_by
 from ansible_collections.alicloud.rds.plugins.module_utils._api import client as _client
 from ansible_collections.alicloud.rds.plugins.plugin_utils._progress import Reporter
 
@@ -39,15 +40,14 @@ class OperationAction(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         result: dict[str, Any] = super().run(tmp, task_vars)
         spec = self.operation.spec["argument_spec"]
-        rules = {name: rule for name, rule in self.operation.spec.items() if name.startswith("required_")}
         # Plain values, as a module would read them from JSON: the controller's own carry tags, and may be encrypted.
         plain = json.loads(json.dumps(self._task.args, default=str))
-        validation = ArgumentSpecValidator(spec, **rules).validate(plain)
-        options = validation.validated_parameters
+        valid = ArgumentSpecValidator(**validated_by(self.operation.spec)).validate(plain)
+        options = valid.validated_parameters
         secrets: set[str] = set()
         invocation = {"module_args": shown(options, spec, secrets)}
-        if validation.error_messages:  # also for the module, which would echo what it does not know
-            done: dict[str, Any] = {"failed": True, "msg": self._explain(validation.errors)}
+        if valid.error_messages:  # also for the module, which would echo what it does not know
+            done: dict[str, Any] = {"failed": True, "msg": self._explain(valid.errors)}
         elif self._is_for_the_module(task_vars or {}):
             return {**result, **self._execute_module(task_vars=task_vars, wrap_async=bool(self._task.async_val))}
         else:

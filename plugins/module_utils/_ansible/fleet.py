@@ -16,13 +16,14 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.connection import Clients, effective, waiter_of
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.links import LINK, link_steps
-from ansible_collections.alicloud.rds.plugins.module_utils._ansible.results import failure, unforeseen
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.results import as_rds_error, failure
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import Operation
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.specs import (
     REPLICATION_LINK,
     REPLICATION_LINKS,
     check_options,
     refuse,
+    validated_by,
 )
 from ansible_collections.alicloud.rds.plugins.module_utils._api.client import Client
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
@@ -31,8 +32,7 @@ from ansible_collections.alicloud.rds.plugins.module_utils._dr.fleet import Flee
 
 _OPEN = ("planned", "creating")  # states of a link in which a run has something to do
 _WORST = ("unknown", "running", "failed", "refused", "not_sent")
-_RULES = {name: rule for name, rule in REPLICATION_LINK.items() if name.startswith("required_")}
-_ONE = ArgumentSpecValidator(REPLICATION_LINK["argument_spec"], **_RULES)
+_ONE = ArgumentSpecValidator(**validated_by(REPLICATION_LINK))
 
 
 def ensure_links(options: Mapping[str, Any], clients: Clients, check_mode: bool) -> dict[str, Any]:
@@ -93,8 +93,7 @@ def _result(entry: dict[str, Any], caller: FleetCaller, ended: dict[str, Any] | 
         if ended["outcome"] == "unchanged":  # every night, for each link: only what is worth reading
             ended["checks"] = [check for check in ended["checks"] if check["result"] != "success"]
         return {**base, **ended}
-    error = ended if isinstance(ended, RdsError) else unforeseen(ended)
-    return {**base, **failure(error, entry, caller.last_request_id)}
+    return {**base, **failure(as_rds_error(ended), entry, caller.last_request_id)}
 
 
 def _summary(results: list[dict[str, Any]]) -> dict[str, Any]:

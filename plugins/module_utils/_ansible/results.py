@@ -47,10 +47,9 @@ def failure(error: RdsError, options: Mapping[str, Any], last_request_id: str | 
     }
 
 
-def explain(error: Exception) -> str:
+def explain(problem: Exception) -> str:
     """Return what a person reads about a failure: what happened, what to do, and what to quote to support."""
-    if not isinstance(error, RdsError):
-        error = unforeseen(error)
+    error = as_rds_error(problem)
     facts = [error.code]
     if error.http_status:
         facts.append(f"HTTP {error.http_status}")
@@ -59,11 +58,13 @@ def explain(error: Exception) -> str:
     return f"{error.message} {error.remedy} [{', '.join(facts)}]"
 
 
-def unforeseen(error: BaseException, wrote: bool = True) -> RdsError:
-    """Return the error for what nobody foresaw, or for the time-out of the task, which Ansible raises in the middle.
+def as_rds_error(error: BaseException, wrote: bool = True) -> RdsError:
+    """Return an error as it is; else one for what nobody foresaw, or for the task's time-out, raised in the middle.
 
     :param wrote: whether a request had left that may have changed something
     """
+    if isinstance(error, RdsError):
+        return error
     if isinstance(error, Exception):
         return RdsError("Unexpected", f"Unexpected {_where(error)}.", outcome="unknown")
     text = f"The task was ended from outside ({type(error).__name__}). "

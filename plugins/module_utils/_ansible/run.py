@@ -13,13 +13,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.alicloud.rds.plugins.module_utils._ansible.connection import (
-    Clients,
-    effective,
-)
-from ansible_collections.alicloud.rds.plugins.module_utils._ansible.results import failure, unforeseen
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.connection import Clients, effective
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.results import as_rds_error, failure
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.specs import check_options
-from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.follow import Report
 
 
@@ -77,14 +73,11 @@ def run(
         before_and_after = result.pop("_diff", None)
         if diff and before_and_after:
             result["diff"] = before_and_after
-    except RdsError as error:
-        result = {**base, **failure(error, options, clients.home.last_request_id if clients else None)}
     except (KeyboardInterrupt, SystemExit, GeneratorExit):
         raise
     except BaseException as error:  # its text may quote a URL, and the URL holds the password
-        wrote = clients is not None and clients.has_written()
-        error = unforeseen(error, wrote)
-        result = {**base, **failure(error, options, clients.home.last_request_id if clients else None)}
+        known = as_rds_error(error, wrote=clients is not None and clients.has_written())
+        result = {**base, **failure(known, options, clients.home.last_request_id if clients else None)}
     finally:
         if clients:
             clients.close()

@@ -91,10 +91,9 @@ REPLICATION_LINK: dict[str, Any] = {
     "supports_check_mode": True,
 }
 
-LINK_OPTIONS = (
-    *("dr_instance_id", "source_category", "source_address", "source_port", "source_instance_region_id"),
-    *("source_instance_name", "replicator_account", "replicator_password", "task_name", "dry_run_task_id"),
-    *("wait", "wait_timeout", "wait_interval"),
+# What may differ from link to link.
+LINK_OPTIONS = tuple(
+    name for name in REPLICATION_LINK["argument_spec"] if name not in ("settle_timeout", *_MODULE_CONNECTION)
 )
 _OF_ONE_LINK = ("dr_instance_id", "task_name", "dry_run_task_id")
 # An entry has no defaults: what it leaves out is taken from the options beside the list.
@@ -205,6 +204,11 @@ DR_LINK: dict[str, Any] = {
     "promote_confirm": {"type": "str"},
     "rebuild_confirm": {"type": "str"},
 }
+
+
+def validated_by(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of a specification that validates options, as ArgumentSpecValidator takes it."""
+    return {name: rule for name, rule in spec.items() if name == "argument_spec" or name.startswith("required_")}
 
 
 def check_options(given: Mapping[str, Any], options: Mapping[str, Any]) -> None:

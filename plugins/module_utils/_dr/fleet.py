@@ -10,28 +10,20 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Generic, Protocol
+from typing import Any, Generic
 
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.follow import Found, Progress, Report, Steps
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.state import Caller
 
 _LOOK = 0.1  # seconds between two looks of the main thread, which is the one that signals interrupt
 _NEWS = 5.0  # seconds between two lines of progress
 
 
-class Client(Protocol):
-    """What a thread calls the service with. Not for use by two threads at once."""
-
-    last_request_id: str | None
-
-    def call(self, action: str, parameters: Mapping[str, str], *, repeatable: bool) -> dict[str, Any]:
-        """Call an operation."""
-
-
 class FleetCaller:
     """The service as one link of a fleet calls it: with the client of whichever thread takes its next step."""
 
-    def __init__(self, client: Callable[[], Client], fleet: Fleet[Any]) -> None:
+    def __init__(self, client: Callable[[], Caller], fleet: Fleet[Any]) -> None:
         self._client, self._fleet = client, fleet
         self.last_request_id: str | None = None
 
