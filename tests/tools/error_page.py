@@ -38,7 +38,10 @@ def page() -> str:
             "| code | HTTP | category | remedy |",
             "| --- | --- | --- | --- |",
         ]
-        lines += [f"| `{row.code}` | {row.http_status or ''} | `{row.category}` | {row.remedy} |" for row in rows]
+        lines += [
+            f"| `{row.code}` | {row.http_status or ''} | `{row.category}` | {row.remedy} |"
+            for row in sorted(rows, key=lambda row: row.code.lower())
+        ]
     return "\n".join(lines) + "\n"
 
 

@@ -1,7 +1,7 @@
 # Copyright: (c) 2026, alicloud.rds contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Every error as data: code -> what a person does next. Pure, and read by the documentation as well.
+"""Every error as data: remedy -> codes. Pure, and read by the documentation as well.
 
 Sources: the error table of CreateReplicationLink (RDS API 2014-08-15) for `SERVICE`, the common error pages of the
 OpenAPI gateway for `GATEWAY`. `COLLECTION` holds the codes this collection gives itself.
@@ -9,6 +9,7 @@ OpenAPI gateway for `GATEWAY`. `COLLECTION` holds the codes this collection give
 
 from __future__ import annotations
 
+import re
 import ssl
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -39,249 +40,221 @@ class Row(NamedTuple):
     remedy: str
 
 
-_PAY = "Pay or cancel the open order in the Expenses and Costs console, then run again."
-_CARD = "Add a payment method to the Alibaba Cloud account, then run again."
-_IDENTITY = "Complete the account's registration data in the account console, then run again."
-_ORDER = "The ordering system answered for this instance: check its orders in the console, or open a ticket."
-_AGAIN = "A fault inside the service: run again in a few minutes; if it stays, open a ticket with the request id."
-_WAIT = "Wait until the DR instance is Running and no other task works on it, then run again."
-_COLD = "Switch cold data storage off on the instances, or upgrade the engine version, then run again."
-_KMS = (
-    "Check the KMS key of the DR instance's disk encryption: it must be enabled and RDS must be authorised to use it."
-)
-_CLASS = "Change the DR instance to an instance class and storage type that support disaster recovery."
-_REGION = "This region is being closed: choose a DR instance in another region."
+# Blocks of a category with a remedy, then, indented, the codes that it is for; HTTP status first, where there is one.
+_SERVICE = """
+retry_later: Wait until the DR instance is Running and no other task works on it, then run again.
+    400 IncorrectDBInstanceState, 400 InvalideStatus.Format
+fix_input: Set source_category to 'other' or 'aliyunRDS'.
+    400 InvalidSourceCategory
+fix_instance: The instance belongs to a package: choose another.
+    400 Order.ComboInstanceNotAllowOperate
+contact_support: The ordering system answered for this instance: check its orders in the console, or open a ticket.
+    400 Price.PricingPlanResultNotFound, 400 Commodity.InvalidComponent, 400 Order.PeriodInvalid
+settle_account: Pass real-name authentication in the user center.
+    400 Order.NoRealNameAuthentication
+settle_account: Recharge the account: its available limit is below 0.
+    400 InsufficientAvailableQuota
+retry_later: A fault inside the service: run again in a few minutes; if it stays, open a ticket with the request id.
+    400 CommodityServiceCalling.Exception, 400 Price.CommoditySys, 400 System.SaleValidateFailed, 400
+    OrdTCommodityQueryError, 500 ExternalFailure, 500 RequestMetaDataFailed, 500 InvokeProxyFailure
+fix_instance: This region is being closed: choose a DR instance in another region.
+    400 RegionDissolvedEOM, 400 RegionEndTimeDissolvedAustralia, 400 RegionEndTimeDissolvedIndia
+settle_account: Recharge the account: its balance is not sufficient.
+    400 Pay.InsufficientBalance
+settle_account: Add a payment method to the Alibaba Cloud account, then run again.
+    400 pay.noCreditCard, 400 noAvailablePaymentMethod, 400 Pay.NoCreditCard
+settle_account: Pay or cancel the open order in the Expenses and Costs console, then run again.
+    400 Order.InstHasUnpaidOrder, 403 OrderStatus.UnPaid
+settle_account: Complete the account's registration data in the account console, then run again.
+    400 BasicInfoUncompleted
+settle_account: Customer service has to lift the account's risk control.
+    400 Risk.RiskControlRejection
+fix_input: Check region_id and endpoint: the operation is not offered there.
+    400 Api.NotSupport
+settle_account: A tag forbids orders: contact the account's distributor.
+    400 ContainForbiddenLabelError
+fix_input: Check dr_instance_id, and that the key's account owns it.
+    400 InvalidDBInstanceId.NotFound
+fix_instance: Change the DR instance to an instance class and storage type that support disaster recovery.
+    400 InvalidInstanceLevel.DiskType, 400 IncorrectTargetClasscode, 400 UnsupportedClassCode, 403
+    InvalidInstanceLevel.Malformed
+fix_source: Drop the logical replication slots that the message speaks of (SELECT slot_name FROM pg_replication_slots
+WHERE slot_type = 'logical'; then pg_drop_replication_slot), then run again.
+    400 InvalidParam
+fix_instance: Check the KMS key of the DR instance's disk encryption: it must be enabled and RDS must be authorised to
+use it.
+    400 KmsApiError, 403 InvalidKmsKey, 404 InvalidClusterKms
+fix_source: Create the account named by replicator_account at the source (LOGIN REPLICATION CREATEROLE, member of
+pg_monitor), or correct the option.
+    400 Abs.InvalidAccount.NotFound
+fix_source: A query at the source failed or took too long: look for locks and load there, then run again.
+    400 SqlExecuteFailedOrTimeout
+fix_instance: Switch cold data storage off on the instances, or upgrade the engine version, then run again.
+    400 ColdData.EngineVersionNotSupport, 400 ColdData.MinorVersionNotSupport
+contact_support: Reset the instance's endpoint name in the console.
+    400 InvalidConnectionString.Duplicate
+fix_input: Give every option that describes the source, account included.
+    400 RequiredParam.NotFound
+fix_input: Check the options against the module's documentation; one is not valid.
+    400 Parameters.Invalid
+fix_instance: Switch cold data, cross-region or flash backup off, then run again.
+    400 BackupPolicyNotSupport
+fix_instance: Correct the instance's backup retention after release.
+    400 InvalidReleasedKeepPolicy.Format
+fix_instance: Choose an RDS PostgreSQL instance as DR instance.
+    400 InvalidDBInstanceEngineType.Format
+fix_instance: Choose a DR instance whose network type supports this.
+    400 VpcNetworkTypeNotSupport
+decide: The instance already has a link or mirror: read it with replication_link_info.
+    400 MirrorInsExists
+contact_support: Make a new backup of the source instance, or open a ticket.
+    400 InvalidBackupSet
+fix_input: The instance has been released: set dr_instance_id to a live one.
+    400 ProductInstanceReleased
+fix_instance: Choose an empty, primary RDS PostgreSQL instance as DR instance.
+    403 IncorrectDBInstance
+fix_instance: Choose a primary RDS PostgreSQL instance, not a read-only one.
+    403 IncorrectDBInstanceType
+fix_input: Set source_address to an endpoint of the instance in source_instance_name, or use source_category=other for
+a source that is not that instance.
+    403 ENDPOINT_NOT_FOUND
+fix_instance: Enlarge the DR instance's storage; it must hold the source's data.
+    403 InvalidReduceDiskSize
+fix_instance: Change the DR instance's storage from standard SSD to ESSD.
+    403 CloudSSDNotSupport
+grant_permission: Grant rds:CreateReplicationLink on the DR instance.
+    403 InvalidUserOperatorPermission
+fix_instance: Check the vSwitch of the DR instance.
+    403 InvalidVswitchId
+fix_instance: Upgrade the DR instance's minor engine version, then run again.
+    403 IncorrectMinorVersion
+fix_instance: The zone has no capacity: choose a DR instance elsewhere.
+    403 OperationDenied.ZoneResource
+grant_permission: The account is not admitted to this feature: open a ticket.
+    403 NotInFlowController
+fix_input: Check dr_instance_id and source_instance_name for the region.
+    404 InvalidDBInstanceName.NotFound
+fix_instance: Unlock the instance (expired or full?), then run again.
+    404 IncorrectDBInstanceLockMode
+fix_input: Check the instance ids and the task id: the service does not know them.
+    404 Request.NotFound
+contact_support: The service lost the instance's host: open a ticket.
+    404 HostInfo.NotFound
+"""
 
-SERVICE = (
-    Row("IncorrectDBInstanceState", 400, "retry_later", _WAIT),
-    Row("InvalidSourceCategory", 400, "fix_input", "Set source_category to 'other' or 'aliyunRDS'."),
-    Row(
-        "Order.ComboInstanceNotAllowOperate", 400, "fix_instance", "The instance belongs to a package: choose another."
-    ),
-    Row("Price.PricingPlanResultNotFound", 400, "contact_support", _ORDER),
-    Row("Order.NoRealNameAuthentication", 400, "settle_account", "Pass real-name authentication in the user center."),
-    Row("InsufficientAvailableQuota", 400, "settle_account", "Recharge the account: its available limit is below 0."),
-    Row("CommodityServiceCalling.Exception", 400, "retry_later", _AGAIN),
-    Row("RegionDissolvedEOM", 400, "fix_instance", _REGION),
-    Row("Commodity.InvalidComponent", 400, "contact_support", _ORDER),
-    Row("RegionEndTimeDissolvedAustralia", 400, "fix_instance", _REGION),
-    Row("Price.CommoditySys", 400, "retry_later", _AGAIN),
-    Row("Pay.InsufficientBalance", 400, "settle_account", "Recharge the account: its balance is not sufficient."),
-    Row("Order.PeriodInvalid", 400, "contact_support", _ORDER),
-    Row("pay.noCreditCard", 400, "settle_account", _CARD),
-    Row("Order.InstHasUnpaidOrder", 400, "settle_account", _PAY),
-    Row("noAvailablePaymentMethod", 400, "settle_account", _CARD),
-    Row("BasicInfoUncompleted", 400, "settle_account", _IDENTITY),
-    Row("Risk.RiskControlRejection", 400, "settle_account", "Customer service has to lift the account's risk control."),
-    Row("Api.NotSupport", 400, "fix_input", "Check region_id and endpoint: the operation is not offered there."),
-    Row(
-        "ContainForbiddenLabelError", 400, "settle_account", "A tag forbids orders: contact the account's distributor."
-    ),
-    Row("InvalidDBInstanceId.NotFound", 400, "fix_input", "Check dr_instance_id, and that the key's account owns it."),
-    Row("InvalidInstanceLevel.DiskType", 400, "fix_instance", _CLASS),
-    Row(
-        "InvalidParam",
-        400,
-        "fix_source",
-        "Drop the logical replication slots that the message speaks of (SELECT slot_name FROM pg_replication_slots "
-        "WHERE slot_type = 'logical'; then pg_drop_replication_slot), then run again.",
-    ),
-    Row("KmsApiError", 400, "fix_instance", _KMS),
-    Row("System.SaleValidateFailed", 400, "retry_later", _AGAIN),
-    Row(
-        "Abs.InvalidAccount.NotFound",
-        400,
-        "fix_source",
-        "Create the account named by replicator_account at the source (LOGIN REPLICATION CREATEROLE, "
-        "member of pg_monitor), or correct the option.",
-    ),
-    Row(
-        "SqlExecuteFailedOrTimeout",
-        400,
-        "fix_source",
-        "A query at the source failed or took too long: look for locks and load there, then run again.",
-    ),
-    Row("ColdData.EngineVersionNotSupport", 400, "fix_instance", _COLD),
-    Row("ColdData.MinorVersionNotSupport", 400, "fix_instance", _COLD),
-    Row("IncorrectTargetClasscode", 400, "fix_instance", _CLASS),
-    Row(
-        "InvalidConnectionString.Duplicate",
-        400,
-        "contact_support",
-        "Reset the instance's endpoint name in the console.",
-    ),
-    Row("RequiredParam.NotFound", 400, "fix_input", "Give every option that describes the source, account included."),
-    Row(
-        "Parameters.Invalid",
-        400,
-        "fix_input",
-        "Check the options against the module's documentation; one is not valid.",
-    ),
-    Row(
-        "BackupPolicyNotSupport",
-        400,
-        "fix_instance",
-        "Switch cold data, cross-region or flash backup off, then run again.",
-    ),
-    Row("InvalideStatus.Format", 400, "retry_later", _WAIT),
-    Row(
-        "InvalidReleasedKeepPolicy.Format",
-        400,
-        "fix_instance",
-        "Correct the instance's backup retention after release.",
-    ),
-    Row("InvalidDBInstanceEngineType.Format", 400, "fix_instance", "Choose an RDS PostgreSQL instance as DR instance."),
-    Row("Pay.NoCreditCard", 400, "settle_account", _CARD),
-    Row("VpcNetworkTypeNotSupport", 400, "fix_instance", "Choose a DR instance whose network type supports this."),
-    Row(
-        "MirrorInsExists",
-        400,
-        "decide",
-        "The instance already has a link or mirror: read it with replication_link_info.",
-    ),
-    Row("UnsupportedClassCode", 400, "fix_instance", _CLASS),
-    Row("InvalidBackupSet", 400, "contact_support", "Make a new backup of the source instance, or open a ticket."),
-    Row("OrdTCommodityQueryError", 400, "retry_later", _AGAIN),
-    Row(
-        "ProductInstanceReleased", 400, "fix_input", "The instance has been released: set dr_instance_id to a live one."
-    ),
-    Row("RegionEndTimeDissolvedIndia", 400, "fix_instance", _REGION),
-    Row("IncorrectDBInstance", 403, "fix_instance", "Choose an empty, primary RDS PostgreSQL instance as DR instance."),
-    Row(
-        "IncorrectDBInstanceType", 403, "fix_instance", "Choose a primary RDS PostgreSQL instance, not a read-only one."
-    ),
-    Row(
-        "ENDPOINT_NOT_FOUND",
-        403,
-        "fix_input",
-        "Set source_address to an endpoint of the instance in source_instance_name, "
-        "or use source_category=other for a source that is not that instance.",
-    ),
-    Row("OrderStatus.UnPaid", 403, "settle_account", _PAY),
-    Row(
-        "InvalidReduceDiskSize",
-        403,
-        "fix_instance",
-        "Enlarge the DR instance's storage; it must hold the source's data.",
-    ),
-    Row("CloudSSDNotSupport", 403, "fix_instance", "Change the DR instance's storage from standard SSD to ESSD."),
-    Row(
-        "InvalidUserOperatorPermission", 403, "grant_permission", "Grant rds:CreateReplicationLink on the DR instance."
-    ),
-    Row("InvalidVswitchId", 403, "fix_instance", "Check the vSwitch of the DR instance."),
-    Row(
-        "IncorrectMinorVersion", 403, "fix_instance", "Upgrade the DR instance's minor engine version, then run again."
-    ),
-    Row(
-        "OperationDenied.ZoneResource", 403, "fix_instance", "The zone has no capacity: choose a DR instance elsewhere."
-    ),
-    Row("NotInFlowController", 403, "grant_permission", "The account is not admitted to this feature: open a ticket."),
-    Row("InvalidKmsKey", 403, "fix_instance", _KMS),
-    Row("InvalidInstanceLevel.Malformed", 403, "fix_instance", _CLASS),
-    Row(
-        "InvalidDBInstanceName.NotFound",
-        404,
-        "fix_input",
-        "Check dr_instance_id and source_instance_name for the region.",
-    ),
-    Row("IncorrectDBInstanceLockMode", 404, "fix_instance", "Unlock the instance (expired or full?), then run again."),
-    Row("InvalidClusterKms", 404, "fix_instance", _KMS),
-    Row(
-        "Request.NotFound", 404, "fix_input", "Check the instance ids and the task id: the service does not know them."
-    ),
-    Row("HostInfo.NotFound", 404, "contact_support", "The service lost the instance's host: open a ticket."),
-    Row("ExternalFailure", 500, "retry_later", _AGAIN),
-    Row("RequestMetaDataFailed", 500, "retry_later", _AGAIN),
-    Row("InvokeProxyFailure", 500, "retry_later", _AGAIN),
-)
+_GATEWAY = """
+fix_credentials: Check access_key_id and access_key_secret (where they came from is in 'credentials'); is the key
+enabled?
+    404 InvalidAccessKeyId.NotFound, 400 InvalidAccessKeyId.Inactive, 400 InvalidAccessKeySecret, 400
+    SignatureDoesNotMatch, 400 IncompleteSignature
+retry_later: Something between here and the service sends requests twice.
+    400 SignatureNonceUsed
+fix_controller: Set the clock of the machine that runs the task (NTP): requests more than 15 minutes off are refused.
+    400 InvalidTimeStamp.Expired, 400 InvalidTimeStamp.Format, 400 IllegalTimestamp
+fix_input: Correct the value that the message names.
+    400 InvalidParameter.Format
+fix_credentials: Temporary keys (STS.*) need security_token as well.
+    400 MissingSecurityToken
+fix_credentials: Get a new set of temporary credentials; key, secret and token belong together.
+    400 InvalidSecurityToken.Expired, 400 InvalidSecurityToken.Malformed, 400
+    InvalidSecurityToken.MismatchWithAccessKey
+fix_input: Check endpoint: it must be an RDS endpoint.
+    404 InvalidApi.NotFound
+fix_input: Check endpoint and region_id: RDS is not offered there.
+    404 InvalidProduct.NotFound
+fix_input: Use an https endpoint.
+    404 InvalidProtocol.NeedSsl
+grant_permission: Grant the RAM action that the message names, on the instance it names.
+    403 Forbidden.RAM, 403 NoPermission, 403 Forbidden
+settle_account: Customer service has to lift the account's risk control.
+    403 Forbidden.RiskControl
+contact_support: The endpoint refuses POST; is it an RDS endpoint?
+    403 UnsupportedHTTPMethod
+retry_later: The service limits the rate: run again, with fewer forks or a higher max_retries.
+    400 Throttling, 400 Throttling.User, 400 Throttling.Api
+retry_later: Wait until the DR instance is Running and no other task works on it, then run again.
+    403 OperationDenied.DBInstanceStatus
+retry_later: Another task holds the instance's lock: run again when it has ended.
+    400 LockTimeout
+retry_later: A fault inside the service: run again in a few minutes; if it stays, open a ticket with the request id.
+    500 InternalError, 503 ServiceUnavailable
+"""
 
-_KEY = "Check access_key_id and access_key_secret (where they came from is in 'credentials'); is the key enabled?"
-_TOKEN = "Get a new set of temporary credentials; key, secret and token belong together."
-_CLOCK = "Set the clock of the machine that runs the task (NTP): requests more than 15 minutes off are refused."
-_SLOW = "The service limits the rate: run again, with fewer forks or a higher max_retries."
-_PERMIT = "Grant the RAM action that the message names, on the instance it names."
+_COLLECTION = """
+fix_input: Correct the option that the message names.
+    InvalidOptions
+fix_controller: Install the library for the interpreter that the message names.
+    MissingLibrary
+fix_credentials: Give access_key_id and access_key_secret, or export them.
+    CredentialsMissing
+fix_credentials: Correct what the message names; see docs/credentials.md.
+    CredentialsUnusable
+fix_network: Check endpoint, DNS, proxy and firewall. Nothing was sent.
+    EndpointUnreachable
+fix_network: Check endpoint and ca_path. Nothing was sent.
+    CertificateRefused
+fix_network: The request left but no whole reply came back: check proxy and firewall.
+    ReplyLost
+fix_network: What answered is not the RDS API: check endpoint and proxy.
+    ReplyUnreadable
+fix_network: Something redirects the endpoint; redirects are not followed.
+    Redirected
+retry_later: Instances came or went while they were listed: run again.
+    ListIncomplete
+fix_instance: Choose an empty, running, unlocked, primary RDS PostgreSQL instance.
+    InstanceUnfit
+retry_later: Wait until the DR instance is Running and no other task works on it, then run again.
+    InstanceBusy
+decide: A link cannot be changed in place: correct the source options, or choose another DR instance.
+    OtherSource
+decide: If it was promoted it is a primary that clients may use: leave this link out of the playbook, and protect it
+by a new link onto an empty instance. Only if it holds nothing that is needed: preview with --check, and apply that
+plan by its id (dry_run_task_id).
+    LinkEnded
+fix_checks: Work through these lines; the links that are not named are as asked for.
+    LinksFailed
+decide: Repair the cause named in the task's report, then rebuild the link.
+    LinkBroken
+decide: Preview again with --check and use the new plan.task_id.
+    PlanUnusable
+fix_checks: Work through the failed checks and preview again. Nothing was created.
+    PrecheckFailed
+fix_checks: Repair what the task's report names, then preview and apply again.
+    TaskFailed
+fix_input: Check the instance id and its region; replication_link_info shows its link.
+    NotLinked
+fix_input: Check the instance id: name the DR instance of the link.
+    NotDrInstance
+fix_checks: Work through these checks and run again: nothing was sent.
+    PromotionRefused, RebuildRefused
+decide: The link is still there: read the instance's events, then run again.
+    PromotionFailed
+decide: Make the source reachable for the link's account, then rebuild again.
+    RebuildFailed
+retry_later: The task goes on at the service: run the same play again to wait on.
+    WaitTimeout
+decide: Roles have changed since this link was described: name an empty instance as DR instance, or leave it out.
+    InstanceIsPrimary
+retry_later: Run the same play again: it reads first, and goes on with what it finds.
+    Interrupted
+contact_support: A fault of this collection: please report it.
+    Unexpected
+"""
 
-GATEWAY = (
-    Row("InvalidAccessKeyId.NotFound", 404, "fix_credentials", _KEY),
-    Row("InvalidAccessKeyId.Inactive", 400, "fix_credentials", _KEY),
-    Row("InvalidAccessKeySecret", 400, "fix_credentials", _KEY),
-    Row("SignatureDoesNotMatch", 400, "fix_credentials", _KEY),
-    Row("IncompleteSignature", 400, "fix_credentials", _KEY),
-    Row("SignatureNonceUsed", 400, "retry_later", "Something between here and the service sends requests twice."),
-    Row("InvalidTimeStamp.Expired", 400, "fix_controller", _CLOCK),
-    Row("InvalidTimeStamp.Format", 400, "fix_controller", _CLOCK),
-    Row("IllegalTimestamp", 400, "fix_controller", _CLOCK),
-    Row("InvalidParameter.Format", 400, "fix_input", "Correct the value that the message names."),
-    Row("MissingSecurityToken", 400, "fix_credentials", "Temporary keys (STS.*) need security_token as well."),
-    Row("InvalidSecurityToken.Expired", 400, "fix_credentials", _TOKEN),
-    Row("InvalidSecurityToken.Malformed", 400, "fix_credentials", _TOKEN),
-    Row("InvalidSecurityToken.MismatchWithAccessKey", 400, "fix_credentials", _TOKEN),
-    Row("InvalidApi.NotFound", 404, "fix_input", "Check endpoint: it must be an RDS endpoint."),
-    Row("InvalidProduct.NotFound", 404, "fix_input", "Check endpoint and region_id: RDS is not offered there."),
-    Row("InvalidProtocol.NeedSsl", 404, "fix_input", "Use an https endpoint."),
-    Row("Forbidden.RAM", 403, "grant_permission", _PERMIT),
-    Row("NoPermission", 403, "grant_permission", _PERMIT),
-    Row("Forbidden", 403, "grant_permission", _PERMIT),
-    Row("Forbidden.RiskControl", 403, "settle_account", "Customer service has to lift the account's risk control."),
-    Row("UnsupportedHTTPMethod", 403, "contact_support", "The endpoint refuses POST; is it an RDS endpoint?"),
-    Row("Throttling", 400, "retry_later", _SLOW),
-    Row("Throttling.User", 400, "retry_later", _SLOW),
-    Row("Throttling.Api", 400, "retry_later", _SLOW),
-    Row("OperationDenied.DBInstanceStatus", 403, "retry_later", _WAIT),
-    Row("LockTimeout", 400, "retry_later", "Another task holds the instance's lock: run again when it has ended."),
-    Row("InternalError", 500, "retry_later", _AGAIN),
-    Row("ServiceUnavailable", 503, "retry_later", _AGAIN),
-)
 
-COLLECTION = (
-    Row("InvalidOptions", None, "fix_input", "Correct the option that the message names."),
-    Row("MissingLibrary", None, "fix_controller", "Install the library for the interpreter that the message names."),
-    Row("CredentialsMissing", None, "fix_credentials", "Give access_key_id and access_key_secret, or export them."),
-    Row("CredentialsUnusable", None, "fix_credentials", "Correct what the message names; see docs/credentials.md."),
-    Row("EndpointUnreachable", None, "fix_network", "Check endpoint, DNS, proxy and firewall. Nothing was sent."),
-    Row("CertificateRefused", None, "fix_network", "Check endpoint and ca_path. Nothing was sent."),
-    Row("ReplyLost", None, "fix_network", "The request left but no whole reply came back: check proxy and firewall."),
-    Row("ReplyUnreadable", None, "fix_network", "What answered is not the RDS API: check endpoint and proxy."),
-    Row("Redirected", None, "fix_network", "Something redirects the endpoint; redirects are not followed."),
-    Row("ListIncomplete", None, "retry_later", "Instances came or went while they were listed: run again."),
-    Row("InstanceUnfit", None, "fix_instance", "Choose an empty, running, unlocked, primary RDS PostgreSQL instance."),
-    Row("InstanceBusy", None, "retry_later", _WAIT),
-    Row(
-        "OtherSource",
-        None,
-        "decide",
-        "A link cannot be changed in place: correct the source options, or choose another DR instance.",
-    ),
-    Row(
-        "LinkEnded",
-        None,
-        "decide",
-        "If it was promoted it is a primary that clients may use: leave this link out of the playbook, and protect it "
-        "by a new link onto an empty instance. Only if it holds nothing that is needed: preview with --check, and "
-        "apply that plan by its id (dry_run_task_id).",
-    ),
-    Row("LinksFailed", None, "fix_checks", "Work through these lines; the links that are not named are as asked for."),
-    Row("LinkBroken", None, "decide", "Repair the cause named in the task's report, then rebuild the link."),
-    Row("PlanUnusable", None, "decide", "Preview again with --check and use the new plan.task_id."),
-    Row("PrecheckFailed", None, "fix_checks", "Work through the failed checks and preview again. Nothing was created."),
-    Row("TaskFailed", None, "fix_checks", "Repair what the task's report names, then preview and apply again."),
-    Row("NotLinked", None, "fix_input", "Check the instance id and its region; replication_link_info shows its link."),
-    Row("NotDrInstance", None, "fix_input", "Check the instance id: name the DR instance of the link."),
-    Row("PromotionRefused", None, "fix_checks", "Work through these checks and run again: nothing was sent."),
-    Row("RebuildRefused", None, "fix_checks", "Work through these checks and run again: nothing was sent."),
-    Row("PromotionFailed", None, "decide", "The link is still there: read the instance's events, then run again."),
-    Row("RebuildFailed", None, "decide", "Make the source reachable for the link's account, then rebuild again."),
-    Row("WaitTimeout", None, "retry_later", "The task goes on at the service: run the same play again to wait on."),
-    Row(
-        "InstanceIsPrimary",
-        None,
-        "decide",
-        "Roles have changed since this link was described: name an empty instance as DR instance, or leave it out.",
-    ),
-    Row("Interrupted", None, "retry_later", "Run the same play again: it reads first, and goes on with what it finds."),
-    Row("Unexpected", None, "contact_support", "A fault of this collection: please report it."),
-)
+def _rows(text: str) -> tuple[Row, ...]:
+    """Return the rows of blocks."""
+    rows = []
+    for block in re.findall(r"(?:^\S.*\n)+(?:^ .*\n)+", text, re.MULTILINE):
+        head, _unused, codes = block.partition("\n    ")
+        category, _unused, remedy = " ".join(head.split("\n")).partition(": ")
+        for entry in " ".join(codes.split()).split(", "):
+            status, _unused, code = entry.rpartition(" ")
+            rows.append(Row(code, int(status) if status else None, category, remedy))
+    return tuple(rows)
 
+
+SERVICE, GATEWAY, COLLECTION = _rows(_SERVICE), _rows(_GATEWAY), _rows(_COLLECTION)
 CATALOGUE = {row.code: row for row in (*SERVICE, *GATEWAY, *COLLECTION)}
 
 # The service says no because something works on the instance: another run may have been faster.
@@ -300,18 +273,20 @@ def classify(code: str, http_status: int | None) -> Row:
     known = CATALOGUE.get(code)
     if known:
         return known
+    like = None
     if code.startswith(("Throttling", "Rejected.Throttling")) or http_status == 429:
-        return Row(code, http_status, "retry_later", _SLOW)
-    if code.startswith(("InvalidAccessKey", "InvalidSecurityToken", "Signature")) or http_status == 401:
-        return Row(code, http_status, "fix_credentials", _KEY)
-    if code.startswith(("Forbidden", "NoPermission")) or http_status == 403:
-        return Row(code, http_status, "grant_permission", _PERMIT)
-    if http_status is not None and http_status >= 500:
-        return Row(code, http_status, "retry_later", _AGAIN)
-    if code.startswith("Missing") or http_status in (400, 404):
-        return Row(
-            code, http_status, "fix_input", "Not in this collection's catalogue; the message says what is wrong."
-        )
+        like = "Throttling"
+    elif code.startswith(("InvalidAccessKey", "InvalidSecurityToken", "Signature")) or http_status == 401:
+        like = "SignatureDoesNotMatch"
+    elif code.startswith(("Forbidden", "NoPermission")) or http_status == 403:
+        like = "NoPermission"
+    elif http_status is not None and http_status >= 500:
+        like = "InternalError"
+    elif code.startswith("Missing") or http_status in (400, 404):
+        text = "Not in this collection's catalogue; the message says what is wrong."
+        return Row(code, http_status, "fix_input", text)
+    if like:
+        return CATALOGUE[like]._replace(code=code, http_status=http_status)
     return Row(code, http_status, "contact_support", "Not in this collection's catalogue; open a ticket.")
 
 
