@@ -22,7 +22,7 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import Operation, hidden, run
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.specs import validated_by
-from ansible_collections.alicloud.rds.plugins.module_utils._api import client as _client
+from ansible_collections.alicloud.rds.plugins.module_utils._api import transport as _transport
 from ansible_collections.alicloud.rds.plugins.plugin_utils._progress import Reporter
 
 _HIDDEN = "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"  # as AnsibleModule shows it
@@ -68,7 +68,7 @@ class OperationAction(ActionBase):
         """Whether the task has to run on another host, in the background, as another user or with another Python."""
         interpreter = task_vars.get("ansible_python_interpreter") or sys.executable
         elsewhere = self._connection.transport != "local" or self._templar.template(interpreter) != sys.executable
-        return bool(elsewhere or self._task.async_val or self._task.become or not _client.HAS_REQUESTS)
+        return bool(elsewhere or self._task.async_val or self._task.become or not _transport.HAS_REQUESTS)
 
     def _explain(self, errors: Any) -> str:
         """Word a validation error as the module would."""

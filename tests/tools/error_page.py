@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / ".build" / "link"))
 from ansible_collections.alicloud.rds.plugins.module_utils._api import errors as _errors  # the path comes first
 
 SECTIONS = (
-    ("Codes of the operation", "The error table of `CreateReplicationLink`, row by row.", _errors.SERVICE),
+    ("Codes of the operation", "The error table of `CreateReplicationLink`, by code.", _errors.SERVICE),
     ("Codes of the gateway", "Signature, permission, rate limit and the like, for every operation.", _errors.GATEWAY),
     ("Codes of this collection", "What is found out before, between and after requests.", _errors.COLLECTION),
 )

@@ -23,7 +23,7 @@ FLOORS = {
     ),
     "_api": (
         *("client", "pace", "credentials", "credential_library", "profiles", "credential_errors"),
-        *("endpoints", "signature", "secrets", "errors"),
+        *("transport", "endpoints", "signature", "secrets", "errors"),
     ),
 }
 PLACES = {(floor, name): (-number, -place) for number, (floor, names) in enumerate(FLOORS.items())
@@ -31,7 +31,7 @@ PLACES = {(floor, name): (-number, -place) for number, (floor, names) in enumera
 # Where the outside world may come in, besides the standard library.
 ALLOWED = {
     "ansible": {"modules", "action", "inventory", "filter", "_action", "_progress", "api_check", "fleet", "role"},
-    "requests": {"client"},
+    "requests": {"transport"},
     "alibabacloud_credentials": {"credential_library"},
 }
 

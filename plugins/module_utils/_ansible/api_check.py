@@ -14,7 +14,7 @@ from ansible_collections.alicloud.rds.plugins.module_utils._ansible.connection i
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.links import desired_link
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import Operation
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.specs import API_CHECK as SPEC
-from ansible_collections.alicloud.rds.plugins.module_utils._api import client as _client
+from ansible_collections.alicloud.rds.plugins.module_utils._api import transport as _transport
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.probe import check
 
 
@@ -22,7 +22,7 @@ def check_api(options: Mapping[str, Any], clients: Clients, check_mode: bool) ->
     """Read, and send one dry run if it is asked for, whichever mode the task is run in."""
     category = "aliyunRDS" if options["source_instance_name"] else "other"
     desired = desired_link({**options, "source_category": category, "task_name": None, "dry_run_task_id": None})
-    versions = {"ansible-core": ansible_version, "requests": _client.requests.__version__}
+    versions = {"ansible-core": ansible_version, "requests": _transport.requests.__version__}
     names = ("dry_run", "wait_timeout", "anonymise")
     known, error = check(clients, desired, versions, **{name: options[name] for name in names})
     known = {"request_id": clients.home.last_request_id, **known}

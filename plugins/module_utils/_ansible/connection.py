@@ -12,6 +12,7 @@ from typing import Any
 
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.specs import number_problems, refuse
 from ansible_collections.alicloud.rds.plugins.module_utils._api import client as _client
+from ansible_collections.alicloud.rds.plugins.module_utils._api import transport as _transport
 from ansible_collections.alicloud.rds.plugins.module_utils._api.credentials import profile_region, resolve_credentials
 from ansible_collections.alicloud.rds.plugins.module_utils._api.endpoints import resolve_endpoint
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
@@ -82,7 +83,7 @@ def connect(options: Mapping[str, Any], environment: Mapping[str, str]) -> _clie
     region = default_region(options, environment)
     endpoint = resolve_endpoint(options["endpoint"] or environment.get(_ENDPOINT_VARIABLE), region, options["network"])
     provider = resolve_credentials(options, environment)
-    if not _client.HAS_REQUESTS:
+    if not _transport.HAS_REQUESTS:
         raise RdsError("MissingLibrary", f"The Python library requests is missing for {sys.executable}.")
     if options["ca_path"] and not os.path.exists(options["ca_path"]):
         raise RdsError("InvalidOptions", f"ca_path {options['ca_path']!r} does not exist.")

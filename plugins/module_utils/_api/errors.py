@@ -156,8 +156,10 @@ fix_input: Correct the value that the message names.
 fix_credentials: Temporary keys (STS.*) need security_token as well.
     400 MissingSecurityToken
 fix_credentials: Get a new set of temporary credentials; key, secret and token belong together.
-    400 InvalidSecurityToken.Expired, 400 InvalidSecurityToken.Malformed, 400
-    InvalidSecurityToken.MismatchWithAccessKey
+    400 InvalidSecurityToken.Malformed, 400 InvalidSecurityToken.MismatchWithAccessKey
+fix_credentials: Get new temporary credentials (key, secret and token) and run the same play again: a task that was
+started goes on at the service meanwhile.
+    400 InvalidSecurityToken.Expired
 fix_input: Check endpoint: it must be an RDS endpoint.
     404 InvalidApi.NotFound
 fix_input: Check endpoint and region_id: RDS is not offered there.
@@ -189,6 +191,12 @@ fix_credentials: Give access_key_id and access_key_secret, or export them.
     CredentialsMissing
 fix_credentials: Correct what the message names; see docs/credentials.md.
     CredentialsUnusable
+fix_controller: Correct the variable that the message names, or unset it. Nothing was sent.
+    ProxyUnusable
+fix_controller: Correct the path, or have the file hold certificates of authorities as PEM. Nothing was sent.
+    CaUnreadable
+fix_network: Make the service that the message names reachable (DNS, firewall, proxy). Nothing was sent to RDS.
+    KeyServiceUnreachable
 fix_network: Check endpoint, DNS, proxy and firewall. Nothing was sent.
     EndpointUnreachable
 fix_network: Check endpoint and ca_path. Nothing was sent.
@@ -261,6 +269,9 @@ CATALOGUE = {row.code: row for row in (*SERVICE, *GATEWAY, *COLLECTION)}
 PERHAPS_ANOTHER_RUN = frozenset(
     {"IncorrectDBInstanceState", "InvalideStatus.Format", "OperationDenied.DBInstanceStatus", "LockTimeout"}
 )
+
+# Of the network: it may answer the next time.
+_PASSING = frozenset({"EndpointUnreachable", "KeyServiceUnreachable", "ReplyLost", "ReplyUnreadable"})
 
 # The service refused before it did anything, because of load or a lock: the one refusal that even a write may repeat.
 _HELD_BACK = frozenset(
@@ -361,7 +372,7 @@ class RdsError(Exception):
     @property
     def retryable(self) -> bool:
         """Whether the same play can succeed later with nothing changed."""
-        return self.category == "retry_later" or self.code in ("EndpointUnreachable", "ReplyLost", "ReplyUnreadable")
+        return self.category == "retry_later" or self.code in _PASSING
 
     def as_result(self) -> dict[str, Any]:
         """Return the ``error`` object of a failed task."""

@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import socket
+import sys
 import threading
 import time
 
 import pytest
+import requests
 
 from ansible_collections.alicloud.rds.plugins.module_utils._api import client as _client
 from ansible_collections.alicloud.rds.plugins.module_utils._api.credentials import Credentials
@@ -217,7 +219,7 @@ def test_one_connection_serves_many_calls(rds, connect):
     client = connect()
     for _number in range(5):
         read(client)
-    pools = client._adapter.poolmanager.pools
+    pools = client._transport._adapter.poolmanager.pools
     (pool,) = [pools[key] for key in pools.keys()]  # noqa: SIM118  # not a dict: it cannot be iterated over
     assert (pool.num_connections, pool.num_requests) == (1, 5)
 
@@ -227,3 +229,66 @@ def test_a_kept_connection_that_the_server_closed_is_found_out(rds, connect):
     rds.add_fault(fault="stale", action="DescribeDBInstanceAttribute")
     read(client)
     assert read(client)["Items"]
+
+
+# -- mistakes of this machine ------------------------------------------------------------------------------------------
+
+
+def local_mistake(client, code):
+    error = failure(write, client)
+    assert (error.code, error.outcome, client.retries, client.pauses) == (code, "not_sent", [], []), error
+    return error
+
+
+@pytest.fixture
+def without_socks(monkeypatch):
+    """requests as it is installed by itself: PySocks is an extra."""
+
+    def missing(*_unused, **_options):
+        raise requests.exceptions.InvalidSchema("Missing dependencies for SOCKS support.")
+
+    monkeypatch.setattr("requests.adapters.SOCKSProxyManager", missing)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+
+
+@pytest.mark.parametrize("variable", ["ALL_PROXY", "all_proxy", "HTTPS_PROXY", "https_proxy"])
+@pytest.mark.parametrize("scheme", ["socks5", "socks5h", "socks4"])
+def test_socks_without_its_library_names_the_library(rds, connect, monkeypatch, without_socks, variable, scheme):
+    monkeypatch.setenv(variable, f"{scheme}://user:hunter2@127.0.0.1:9")
+    error = local_mistake(connect("https://rds.invalid"), "MissingLibrary")
+    assert variable in error.message and f"{sys.executable} -m pip install 'requests[socks]'" in error.message
+    assert "hunter2" not in error.message
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    ["ftp://127.0.0.1:21", "http://", "http://[::1", "http://127.0.0.1:port", "http://127.0.0.1:99999", "http:///x"],
+)
+def test_a_proxy_that_is_none_is_named(rds, connect, monkeypatch, proxy):
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    assert "HTTPS_PROXY" in local_mistake(connect("https://rds.invalid"), "ProxyUnusable").message
+
+
+@pytest.mark.parametrize("variable", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "ca_path"])
+@pytest.mark.parametrize(
+    ("content", "why"), [(None, "No such file"), ("none", "no certificates"), ("", "no certificates")]
+)
+def test_an_authority_that_cannot_be_read_is_named(rds, monkeypatch, tmp_path, variable, content, why):
+    path = tmp_path / "ca.pem"
+    if content is not None:
+        path.write_text(content)
+    if variable != "ca_path":
+        monkeypatch.setenv(variable, str(path))
+    keys, pauses = Credentials("id", "secret", None, "test"), []
+    endpoint = resolve_endpoint(rds.endpoint.replace("http:", "https:"), None, "public")
+    ca_path = str(path) if variable == "ca_path" else None
+    client = _client.Client(endpoint, lambda: keys, _client.Limits(), ca_path, pauses.append)
+    client.pauses = pauses
+    error = local_mistake(client, "CaUnreadable")
+    assert f"{variable} '{path}' cannot be read" in error.message and why in error.message
+
+
+@pytest.mark.parametrize("name", ["connect_timeout", "read_timeout", "request_timeout"])
+def test_a_time_out_may_be_infinite(rds, connect, name):
+    assert read(connect(**{name: float("inf")}))["Items"]

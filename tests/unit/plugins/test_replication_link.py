@@ -517,7 +517,7 @@ def test_a_wrong_region_is_named_with_a_suggestion(rds, link, monkeypatch):
 
 
 def test_a_missing_library_is_named_with_the_interpreter(rds, run_as_module, monkeypatch):
-    monkeypatch.setattr(connection._client, "HAS_REQUESTS", False)
+    monkeypatch.setattr(connection._transport, "HAS_REQUESTS", False)
     keys = {"access_key_id": "LTAI-somebody", "access_key_secret": "not-the-secret"}
     options = {"dr_instance_id": DR, "source_address": "127.0.0.1", "endpoint": rds.endpoint, **keys}
     result = run_as_module(replication_link, options)
