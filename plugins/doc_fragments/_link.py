@@ -110,3 +110,7 @@ options:
     required: true
     suboptions:
 """ + "".join(f"    {line}" for line in _lines if line.strip() and not line.startswith("    default:"))
+# The same where one link may be described beside the list instead.
+ModuleDocFragment.OPTIONAL_ENTRIES = ModuleDocFragment.ENTRIES.replace(
+    "    required: true\n    suboptions", "    suboptions"
+)

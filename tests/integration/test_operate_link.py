@@ -23,7 +23,7 @@ def test_verify_says_what_is_well_and_what_is_not(linked):
     linked.write(linked.source, 2)
     behind = linked.play("verify", fails=True, dr_link_max_lag_bytes=0, dr_link_skip_checks=["replay"])
     assert errors(behind) == {"lag"}
-    assert behind.results["seen"]["skipped"] == ["replay"]
+    assert behind.results["seen"]["skipped_checks"] == ["replay"]
     assert behind.results["seen"]["lag_bytes"] > 0
     assert "Wait until it has caught up" in behind.output
     linked.rds.repair_link(linked.dr)

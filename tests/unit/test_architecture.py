@@ -15,11 +15,14 @@ OURS = "ansible_collections.alicloud.rds"
 # A file imports only from lower floors, the folders, and on its own floor only from files further down in this list.
 FLOORS = {
     "plugins": ("modules", "action", "inventory", "filter"),
-    "plugin_utils": ("_action", "_progress"),
-    "_ansible": ("role", "api_check", "fleet", "links", "roles", "info", "run", "results", "connection", "specs"),
+    "plugin_utils": ("_action", "_progress", "_reports"),
+    "_ansible": (
+        *("role", "api_check", "prepare", "verify", "fleet", "links", "roles", "info"),
+        *("run", "results", "connection", "specs"),
+    ),
     "_dr": (
-        *("fleet", "role_changes", "probe", "link", "instances", "probe_findings"),
-        *("state", "precheck", "follow"),
+        *("fleet", "source", "inspection", "role_changes", "probe", "link", "instances", "probe_findings"),
+        *("state", "verification", "postgres", "precheck", "seen", "follow"),
     ),
     "_api": (
         *("client", "pace", "credentials", "credential_library", "profiles", "credential_errors"),

@@ -38,7 +38,12 @@ def complaints(module: str, options: dict[str, Any]) -> list[str]:
     rules = dict(getattr(_arguments, module.upper()))
     spec = rules.pop("argument_spec")
     rules.pop("supports_check_mode")
-    kinds = {"int": 1, "float": 1.0, "dict": {}}  # what a template becomes when it is run is of the right kind
+    kinds = {
+        "int": 1,
+        "float": 1.0,
+        "dict": {},
+        "list": [],
+    }  # what a template becomes when it is run is of the right kind
     plain = {
         name: kinds.get(spec.get(name, {}).get("type"), value) if "{{" in str(value) else value
         for name, value in options.items()

@@ -37,10 +37,10 @@ _ONE = ArgumentSpecValidator(**validated_by(REPLICATION_LINK))
 
 def ensure_links(options: Mapping[str, Any], clients: Clients, check_mode: bool) -> dict[str, Any]:
     """Bring all links about that the options describe, or preview them; each ends with a result of its own."""
-    entries = [_entry(options, link) for link in options["links"]]
+    entries = [_planned(options, entry_of(options, link)) for link in options["links"]]
     _refuse_wrong(entries, options)
     names = [entry["dr_instance_id"] for entry in entries]
-    pools = _Pools(clients, Pace("CreateReplicationLink", options["creates_per_second"]))
+    pools = Pools(clients, Pace("CreateReplicationLink", options["creates_per_second"]))
     fleet: Fleet[dict[str, Any]] = Fleet(options["concurrency"], clients.report, _word(options, check_mode))
     try:
         callers = [FleetCaller(pools.of(entry), fleet) for entry in entries]
@@ -55,11 +55,14 @@ def ensure_links(options: Mapping[str, Any], clients: Clients, check_mode: bool)
     return _summary(results)
 
 
-def _entry(options: Mapping[str, Any], link: Mapping[str, Any]) -> dict[str, Any]:
+def entry_of(options: Mapping[str, Any], link: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options of one link: its own, else those beside the list."""
     own = {name: value for name, value in link.items() if value is not None}
     rest = {name: value for name, value in options.items() if name not in ("links", "plans", "connection")}
-    entry = effective({"task_name": None, "dry_run_task_id": None, **rest, **own})
+    return effective({"task_name": None, "dry_run_task_id": None, **rest, **own})
+
+
+def _planned(options: Mapping[str, Any], entry: dict[str, Any]) -> dict[str, Any]:
     plan = (options["plans"] or {}).get(entry["dr_instance_id"])
     return {**entry, "dry_run_task_id": plan} if plan is not None and entry["dry_run_task_id"] is None else entry
 
@@ -67,7 +70,7 @@ def _entry(options: Mapping[str, Any], link: Mapping[str, Any]) -> dict[str, Any
 def _refuse_wrong(entries: Sequence[dict[str, Any]], options: Mapping[str, Any]) -> None:
     """Refuse wrong entries, all of them at once, before anything is sent."""
     names = [str(entry["dr_instance_id"]) for entry in entries]
-    problems = [f"links names {name} {count} times" for name, count in Counter(names).items() if count > 1]
+    problems = twice(names)
     unknown = sorted(set(options["plans"] or {}) - set(names))
     problems += [f"plans names {', '.join(unknown)}, and links does not"] * bool(unknown)
     for name, entry in zip(names, entries, strict=True):
@@ -84,6 +87,11 @@ def _refuse_wrong(entries: Sequence[dict[str, Any]], options: Mapping[str, Any])
             wrong = [error.message.removesuffix(". Nothing was sent.")]
         problems += [f"{name}: {text}" for text in wrong]
     refuse(problems)
+
+
+def twice(names: Sequence[str]) -> list[str]:
+    """Return which ids are in a list more than once, in sentences."""
+    return [f"links names {name} {count} times" for name, count in Counter(names).items() if count > 1]
 
 
 def _result(entry: dict[str, Any], caller: FleetCaller, ended: dict[str, Any] | BaseException) -> dict[str, Any]:
@@ -128,24 +136,29 @@ def _word(options: Mapping[str, Any], check_mode: bool) -> str:
 
 
 @dataclass
-class _Pools:
+class Pools:
     """A client for each thread, of each set of connection options that the entries have."""
 
     clients: Clients
-    pace: Pace
+    pace: Pace | None = None
     _pools: dict[str, Callable[[], Client]] = field(default_factory=dict)
     _homes: list[Clients] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def of(self, entry: Mapping[str, Any]) -> Callable[[], Client]:
-        """Return what gives a thread its client for an entry."""
-        key = json.dumps(entry.get("connection") or {}, sort_keys=True)
-        if key not in self._pools:
-            home = self.clients
-            if entry.get("connection"):
-                home = Clients(entry, self.clients.environment, None)
-                self._homes.append(home)
-            self._pools[key] = self._pool(home)
-        return self._pools[key]
+    def of(self, entry: Mapping[str, Any], region_id: str | None = None) -> Callable[[], Client]:
+        """Return what gives a thread its client for an entry, or for another region with the entry's options.
+
+        :raises RdsError: InvalidOptions for a region without a known endpoint
+        """
+        key = json.dumps([entry.get("connection") or {}, region_id], sort_keys=True)
+        with self._lock:
+            if key not in self._pools:
+                home = self.clients
+                if entry.get("connection") or region_id:
+                    home = Clients({**entry, "region_id": region_id or entry["region_id"]}, home.environment, None)
+                    self._homes.append(home)
+                self._pools[key] = self._pool(home)
+            return self._pools[key]
 
     def _pool(self, home: Clients) -> Callable[[], Client]:
         local, make = threading.local(), home.home.for_threads(self.pace)

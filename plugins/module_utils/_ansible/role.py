@@ -36,10 +36,13 @@ def options_of(variables: Mapping[str, Any]) -> dict[str, Any]:
     if not wrong:
         options["links"], wrong = _links(options)
         problems += wrong
-        sides = options.setdefault("postgres", {}).setdefault("instances", {})
-        for name, side in sides.items():
-            sides[name], wrong = _validated(side if isinstance(side, dict) else {"host": side}, POSTGRES_INSTANCE)
+        sides = []
+        for name, side in options.get("postgres", {}).pop("instances", {}).items():
+            own, wrong = _validated(side if isinstance(side, dict) else {"host": side}, POSTGRES_INSTANCE)
             problems += [f"{_PREFIX}postgres.instances[{name!r}]: {text}" for text in wrong]
+            sides.append({"name": name, **own})
+        if "postgres" in options:
+            options["postgres"]["instances"] = sides
     return {**options, "problems": problems}
 
 

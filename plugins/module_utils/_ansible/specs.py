@@ -12,8 +12,19 @@ from typing import Any
 
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
 
-_POSITIVE = ("connect_timeout", "read_timeout", "request_timeout", "wait_interval", "concurrency", "creates_per_second")
-_NOT_NEGATIVE = ("wait_timeout", "settle_timeout", "max_retries", "max_lag_bytes", "measured_lag_bytes")
+_POSITIVE = {  # and their units, for the message
+    **dict.fromkeys(("connect_timeout", "read_timeout", "request_timeout", "wait_interval"), " seconds"),
+    **dict.fromkeys(("concurrency", "creates_per_second"), ""),
+}
+_NOT_NEGATIVE = (
+    "wait_timeout",
+    "settle_timeout",
+    "canary_timeout",
+    "max_retries",
+    "max_lag_bytes",
+    "measured_lag_bytes",
+)
+_TABLE = re.compile(r"([a-z_][a-z0-9_]*[.])?[a-z_][a-z0-9_]*")
 _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 _CONNECTION: dict[str, Any] = {
@@ -180,13 +191,57 @@ _POSTGRES: dict[str, Any] = {
     "login_user": {"type": "str"},
     "login_password": {"type": "str", "no_log": True},
     "login_db": {"type": "str"},
-    "ssl_mode": {"type": "str", "choices": ["allow", "disable", "prefer", "require", "verify-ca", "verify-full"]},
-    "ca_cert": {"type": "path"},
-    "ssl_cert": {"type": "path"},
-    "ssl_key": {"type": "path"},
+    "ssl_mode": {
+        "type": "str",
+        "choices": ["allow", "disable", "prefer", "require", "verify-ca", "verify-full"],
+        "aliases": ["sslmode"],
+    },
+    "ca_cert": {"type": "path", "aliases": ["sslrootcert"]},
+    "ssl_cert": {"type": "path", "aliases": ["sslcert"]},
+    "ssl_key": {"type": "path", "aliases": ["sslkey"]},
+    "require_auth": {"type": "str"},
 }
 # One side of a link may be reached otherwise than the API reports, and by another login.
 POSTGRES_INSTANCE: dict[str, Any] = {"host": {"type": "str"}, "port": {"type": "int"}, **_POSTGRES}
+_SIDE: dict[str, Any] = {"name": {"type": "str", "required": True}, **POSTGRES_INSTANCE}
+POSTGRES: dict[str, Any] = {
+    "type": "dict",
+    "options": {**_POSTGRES, "instances": {"type": "list", "elements": "dict", "options": _SIDE}},
+}
+
+_SOURCE = ("source_category", "source_address", "source_port", "source_instance_region_id", "source_instance_name")
+REPLICATION_LINK_VERIFY: dict[str, Any] = {
+    "argument_spec": {
+        "dr_instance_id": {"type": "str"},
+        "links": {"type": "list", "elements": "dict", "options": _ENTRY},
+        **{name: {key: value for key, value in _ENTRY[name].items()} for name in _SOURCE},
+        "postgres": POSTGRES,
+        "skip_checks": {"type": "list", "elements": "str", "default": []},
+        "max_lag_bytes": {"type": "int", "default": 16 * 1024 * 1024},
+        "canary_table": {"type": "str", "default": "dr_link_canary"},
+        "canary_timeout": {"type": "float", "default": 10.0},
+        "settle_timeout": {"type": "float", "default": 0.0},
+        "concurrency": {"type": "int", "default": 8},
+        **_MODULE_CONNECTION,
+    },
+    "required_one_of": [("dr_instance_id", "links")],
+    "mutually_exclusive": [("dr_instance_id", "links")],
+    "supports_check_mode": True,
+}
+
+REPLICATION_SOURCE: dict[str, Any] = {
+    "argument_spec": {
+        **{name: REPLICATION_LINK["argument_spec"][name] for name in _SOURCE},
+        "replicator_account": {"type": "str", "required": True},
+        "replicator_password": {"type": "str", "no_log": True, "required": True},
+        "postgres": {**POSTGRES, "required": True},
+        "canary_table": {"type": "str", "default": "dr_link_canary"},
+        "fence": {"type": "bool", "default": False},
+        **_MODULE_CONNECTION,
+    },
+    "required_if": REPLICATION_LINK["required_if"],
+    "supports_check_mode": True,
+}
 
 # The variables of the role, without their prefix.
 DR_LINK: dict[str, Any] = {
@@ -195,10 +250,13 @@ DR_LINK: dict[str, Any] = {
     "partial": {"type": "bool", "default": False},
     "connection": _MODULE_CONNECTION["connection"],
     "postgres": {"type": "dict", "options": {**_POSTGRES, "instances": {"type": "dict"}}},
+    "report_dir": {"type": "path"},
+    "metrics_file": {"type": "path"},
     "skip_checks": {"type": "list", "elements": "str", "default": []},
     "max_lag_bytes": {"type": "int"},
     "lag_timeout": {"type": "int", "default": 60},
     "canary_table": {"type": "str", "default": "dr_link_canary"},
+    "canary_timeout": {"type": "float"},
     "fence": {"type": "bool", "default": False},
     "promote_mode": {"type": "str", "choices": ["planned", "forced"]},
     "promote_confirm": {"type": "str"},
@@ -208,19 +266,23 @@ DR_LINK: dict[str, Any] = {
 
 def validated_by(spec: Mapping[str, Any]) -> dict[str, Any]:
     """Return the part of a specification that validates options, as ArgumentSpecValidator takes it."""
-    return {name: rule for name, rule in spec.items() if name == "argument_spec" or name.startswith("required_")}
+    names = ("argument_spec", "mutually_exclusive", "required_together", "required_one_of", "required_if")
+    return {name: spec[name] for name in names if name in spec}
 
 
 def check_options(given: Mapping[str, Any], options: Mapping[str, Any]) -> None:
     """Refuse what could only fail later, before anything is sent. Values of secret options are not shown."""
     problems: list[str] = []
-    if "links" in options:  # each entry is checked by itself
-        refuse(number_problems(options))
+    table = options.get("canary_table")
+    if table is not None and not _TABLE.fullmatch(table):
+        problems.append(f"canary_table {table!r} is not a table's name in small letters, with or without its schema")
+    if options.get("links") is not None:  # each entry is checked by itself
+        refuse(problems + number_problems(options))
         return
     for name in ("dr_instance_id", "source_instance_name"):
         if options.get(name) and not _IDENTIFIER.fullmatch(options[name]):
             problems.append(f"{name} {options[name]!r} is not an instance id (letters, digits and hyphens)")
-    name = options["dr_instance_id"]
+    name = options.get("dr_instance_id", "source")
     if not name:
         problems.append("dr_instance_id is empty")
     if options.get("confirm") and options["confirm"] != name:
@@ -265,9 +327,9 @@ def _address_problems(address: str | None) -> list[str]:
 def number_problems(options: Mapping[str, Any]) -> list[str]:
     """Return what is wrong with the numbers among the options, in sentences."""
     problems = []
-    for name in _POSITIVE:
+    for name, unit in _POSITIVE.items():
         if options.get(name) is not None and not options[name] > 0:
-            problems.append(f"{name} {options[name]:g} must be greater than 0 seconds")
+            problems.append(f"{name} {options[name]:g} must be greater than 0{unit}")
     for name in _NOT_NEGATIVE:
         if options.get(name) is not None and not options[name] >= 0:
             problems.append(f"{name} {options[name]:g} must not be negative")

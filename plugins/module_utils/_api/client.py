@@ -71,7 +71,7 @@ class Client:
         """Return a client of another endpoint, with the same limits, and the same keys if no others are given."""
         return Client(endpoint, credentials or self._credentials, self._limits, self._ca_path, self._sleep, pace)
 
-    def for_threads(self, pace: Pace) -> Callable[[], Client]:
+    def for_threads(self, pace: Pace | None) -> Callable[[], Client]:
         """Return what makes further clients, one a thread; keys are fetched by one of them at a time."""
         lock = threading.Lock()
 

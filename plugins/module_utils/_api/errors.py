@@ -221,6 +221,10 @@ plan by its id (dry_run_task_id).
     LinkEnded
 fix_checks: Work through these lines; the links that are not named are as asked for.
     LinksFailed
+fix_source: Run these statements at the source, or log in as somebody who may.
+    SourceUnprepared
+fix_checks: Work through these checks; each has its own remedy. Nothing was changed.
+    VerificationFailed
 decide: Repair the cause named in the task's report, then rebuild the link.
     LinkBroken
 decide: Preview again with --check and use the new plan.task_id.

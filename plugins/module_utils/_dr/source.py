@@ -1,0 +1,171 @@
+# Copyright: (c) 2026, alicloud.rds contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Prepares a source PostgreSQL for a link: accounts, maintenance database, and their rights. Reads before it writes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.postgres import (
+    Login,
+    PostgresError,
+    Session,
+    encrypted,
+    identifier,
+    literal,
+)
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.seen import MAINTENANCE
+
+_MAY_NOT = ("42501",)  # insufficient_privilege
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What a source is prepared for. `operator`: who verifies and fences; None if that is whoever prepares."""
+
+    replicator: str
+    replicator_password: str = field(repr=False)
+    operator: str | None = None
+    operator_password: str | None = field(default=None, repr=False)
+    canary_table: str = "dr_link_canary"
+    fence: bool = False
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing that a source must have. `state`: present, created, missing (check mode) or refused."""
+
+    what: str
+    state: str
+    statement: str  # for whoever may run it; without passwords
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    what: str
+    missing: str  # a query whose value is true if this is missing
+    statement: str
+    secret: str = ""  # what the statement ends with, and nobody is shown
+    database: str = "postgres"
+    is_needed: Callable[[Session], bool] | None = None
+
+
+def prepare(login: Login, wanted: Preparation, check_mode: bool) -> list[Step]:
+    """Give a source what it lacks, and return a step for each thing. What the account may not do is left to others.
+
+    :raises PostgresError: if the server cannot be asked, or refuses for another reason than a missing right
+    """
+    steps, sessions = [], {}
+    try:
+        for item in _wanted(login, wanted):
+            if item.database not in sessions:
+                try:
+                    sessions[item.database] = Session(login, item.database)
+                except PostgresError as error:
+                    if error.kind not in ("database", "rejected") or item.database == "postgres":
+                        raise
+                    steps.append(Step(item.what, "missing" if check_mode else "refused", item.statement, error.text))
+                    continue
+            steps += _done(sessions[item.database], item, check_mode)
+    finally:
+        for session in sessions.values():
+            session.close()
+    return steps
+
+
+def _done(session: Session, item: _Wanted, check_mode: bool) -> Iterator[Step]:
+    if item.is_needed and not item.is_needed(session):
+        return
+    step = Step(item.what, "present", item.statement)
+    try:
+        if session.value(item.missing):
+            if not check_mode:
+                session.run(item.statement + item.secret)
+            step = replace(step, state="missing" if check_mode else "created")
+    except PostgresError as error:
+        if error.sqlstate not in _MAY_NOT:
+            raise
+        step = replace(step, state="refused", message=error.text)
+    yield step
+
+
+def _wanted(login: Login, wanted: Preparation) -> Iterator[_Wanted]:
+    yield from _account(login, wanted.replicator, wanted.replicator_password, "LOGIN REPLICATION CREATEROLE")
+    if wanted.operator:
+        yield from _account(login, wanted.operator, wanted.operator_password or "", "LOGIN")
+    missing = f"SELECT count(*) = 0 FROM pg_database WHERE datname = {literal(MAINTENANCE)}"
+    yield _Wanted(f"database {MAINTENANCE}", missing, f"CREATE DATABASE {identifier(MAINTENANCE)}")
+    for table, columns in ((wanted.canary_table, CANARY), ("dr_link_fence", FENCE)):
+        missing = f"SELECT to_regclass({literal(identifier(table))}) IS NULL"
+        statement = f"CREATE TABLE {identifier(table)} ({columns})"
+        yield _Wanted(f"table {table}", missing, statement, database=MAINTENANCE)
+        if wanted.operator:
+            rights = "SELECT, INSERT, UPDATE, DELETE" if table == "dr_link_fence" else "SELECT, INSERT, DELETE"
+            has = " AND ".join(
+                f"has_table_privilege({literal(wanted.operator)}, {literal(identifier(table))}, {literal(right)})"
+                for right in rights.split(", ")
+            )
+            grant = f"GRANT {rights} ON {identifier(table)} TO {identifier(wanted.operator)}"
+            yield _Wanted(f"rights on table {table}", f"SELECT NOT ({has})", grant, database=MAINTENANCE)
+    if wanted.fence:
+        yield from _fence_rights(login, wanted.operator)
+
+
+def _account(login: Login, name: str, password: str, attributes: str) -> Iterator[_Wanted]:
+    """Yield what an account needs. Its password is set if the account is new, or the server refuses it."""
+    role, text = identifier(name), literal(name)
+    shown = f"CREATE ROLE {role} {attributes} PASSWORD "
+    missing = f"SELECT count(*) = 0 FROM pg_roles WHERE rolname = {text}"
+    yield _Wanted(f"account {name}", missing, shown, literal(encrypted(password, name)))
+    columns = {"LOGIN": "rolcanlogin", "REPLICATION": "rolreplication", "CREATEROLE": "rolcreaterole"}
+    has = " AND ".join(columns[word] for word in attributes.split())
+    lacks = f"SELECT count(*) = 0 FROM pg_roles WHERE rolname = {text} AND {has}"
+    yield _Wanted(f"attributes of account {name}", lacks, f"ALTER ROLE {role} {attributes}")
+    if password:
+        statement = f"ALTER ROLE {role} PASSWORD "
+        secret = literal(encrypted(password, name))
+        other = replace(login, parameters={**login.parameters, "user": name, "password": password})
+        yield _Wanted(
+            f"password of account {name}", "SELECT true", statement, secret, is_needed=lambda _session: _is_wrong(other)
+        )
+    lacks = f"SELECT NOT pg_has_role({text}, 'pg_monitor', 'MEMBER')"
+    yield _Wanted(f"membership of {name} in pg_monitor", lacks, f"GRANT pg_monitor TO {role}")
+
+
+def _is_wrong(login: Login) -> bool:
+    """Whether the server refuses just this password: 28P01 and nothing else."""
+    try:
+        Session(login, "postgres").close()
+    except PostgresError as error:
+        return error.sqlstate == "28P01"
+    return False
+
+
+def _fence_rights(login: Login, operator: str | None) -> Iterator[_Wanted]:
+    """Yield what the operator needs to shut the user databases, and to end sessions in them."""
+    who = operator or str(login.parameters.get("user", ""))
+    lacks = f"SELECT NOT pg_has_role({literal(who)}, 'pg_signal_backend', 'MEMBER')"
+    yield _Wanted(f"membership of {who} in pg_signal_backend", lacks, f"GRANT pg_signal_backend TO {identifier(who)}")
+    owners: list[dict[str, Any]] = []
+    with suppress(PostgresError), Session(login, "postgres") as session:
+        owners = session.rows(
+            "SELECT DISTINCT pg_get_userbyid(datdba) AS name FROM pg_database WHERE NOT datistemplate "
+            f"AND datname NOT IN ('postgres', {literal(MAINTENANCE)})"
+        )
+    for owner in owners:
+        name = owner["name"]
+        lacks = f"SELECT NOT pg_has_role({literal(who)}, {literal(name)}, 'USAGE')"
+        yield _Wanted(f"membership of {who} in {name}", lacks, f"GRANT {identifier(name)} TO {identifier(who)}")
+
+
+CANARY = "id text PRIMARY KEY, written_at timestamptz NOT NULL DEFAULT clock_timestamp()"
+FENCE = (
+    "id integer PRIMARY KEY CHECK (id = 1), run text NOT NULL, since timestamptz NOT NULL DEFAULT clock_timestamp(), "
+    "dr_instance_id text NOT NULL, method text NOT NULL, originals jsonb NOT NULL, system_identifier text NOT NULL, "
+    "timeline integer NOT NULL"
+)
