@@ -121,16 +121,23 @@ def lag_bytes(seen: Seen) -> int | None:
 def fence_methods(facts: Facts) -> dict[str, list[str]]:
     """Return for each method of a fence what prevents it at this primary, in sentences; empty: it will work."""
     superuser = facts["superuser"]
-    others = [each for each in _user_databases(facts) if each["open"] and not each["mine"] and not superuser]
-    foreign = [each for each in others if not (each["name"] == "postgres" and _is_empty(facts, "postgres"))]
+    known = {each["name"]: each for each in facts["databases"]}
+    foreign = [known[name] for name in databases_to_shut(facts) if not known[name]["mine"] and not superuser]
     owners = [f"{each['name']} belongs to {each['owner']}" for each in foreign]
+    table = [] if facts["fence_table"] else ["there is no table dr_link_fence (playbook alicloud.rds.prepare_source)"]
     sessions = [] if superuser or facts["signal"] else [f"{facts['user']} is no member of pg_signal_backend"]
     if not superuser and facts["superuser_sessions"]:
-        sessions.append(f"sessions of superusers cannot be ended ({_people(facts['superuser_sessions'])})")
+        sessions.append(f"sessions of superusers cannot be ended ({people(facts['superuser_sessions'])})")
     system = [] if superuser or facts["alter_system"] else [f"{facts['user']} may not ALTER SYSTEM"]
     system += [] if facts["allow_alter_system"] else ["allow_alter_system is off"]
     system += [f"{_whose(row)} sets default_transaction_read_only=off" for row in _overrides(facts, "off")]
-    return {"database": owners + sessions, "system": system + sessions, "hook": []}
+    return {"database": table + owners + sessions, "system": table + system + sessions, "hook": table}
+
+
+def databases_to_shut(facts: Facts) -> list[str]:
+    """Return the open databases that a fence shuts: all but the maintenance database, and `postgres` if it is empty."""
+    names = [each["name"] for each in _user_databases(facts) if each["open"]]
+    return [name for name in names if not (name == "postgres" and _is_empty(facts, name))]
 
 
 def is_shut(facts: Facts) -> bool:
@@ -319,16 +326,19 @@ def _not_fenced(seen: Seen, facts: Facts, end: End) -> Check:
     undo = "ALTER SYSTEM RESET default_transaction_read_only; SELECT pg_reload_conf();"
     if not facts["read_only"]:
         undo = " ".join(f"ALTER DATABASE {quoted_name(name)} ALLOW_CONNECTIONS true;" for name in shut)
-    remedy = "If no failover is under way: playbook alicloud.rds.unfence." if facts["fence"] else None
+    record = facts["fence"]
+    if record:
+        text = f"{end.name} has a fence of method {record['method']} since {record['since']} (run {record['run']})."
+        return _check("not_fenced", text, remedy="If no failover is under way: playbook alicloud.rds.unfence.")
     if _is_read_only(facts):
         text = f"{end.name} has default_transaction_read_only = on."
-        return _check("not_fenced", text, remedy=remedy, where=end.name, undo=undo)
+        return _check("not_fenced", text, where=end.name, undo=undo)
     if facts["read_only"]:
         text = f"Sessions of {facts['user']} are read-only (set for the {facts['read_only_source']})."
         return _check("not_fenced", warning=text, remedy="See role_settings.")
     if shut:
         text = f"Databases of {end.name} accept no connections: {', '.join(shut)}."
-        return _check("not_fenced", text, remedy=remedy, where=end.name, undo=undo)
+        return _check("not_fenced", text, where=end.name, undo=undo)
     later = seen.standby.facts is not None and _is_read_only(seen.standby.facts)
     text = f"{seen.standby.name} has default_transaction_read_only = on, and would keep it as a primary."
     undo = "ALTER SYSTEM RESET default_transaction_read_only; SELECT pg_reload_conf();"
@@ -375,7 +385,7 @@ def _synchronous(seen: Seen, facts: Facts) -> Check:
 def _what_ends(facts: Facts, end: End) -> Iterator[Check]:
     if facts["monitor"]:
         long = facts["long_transactions"] or []
-        text = f"Open for more than five minutes: {_people(long)}." if long else ""
+        text = f"Open for more than five minutes: {people(long)}." if long else ""
         yield _check("long_transactions", warning=text, primary=end.name, terminate=_terminate(long))
     else:
         yield _blind("long_transactions", facts)
@@ -492,7 +502,7 @@ def _replay(seen: Seen, facts: Facts) -> Iterator[Check]:
     remedy = _CHECKS["parameter_sizes"][2].format(grow=grow) if small else None
     yield _check("replay", f"Replay is paused at {end.name}." if paused else "", remedy=remedy, standby=end.name)
     blockers = facts["blockers"] or (facts["readers"] if facts["startup_waits"] else None) or []
-    text = f"Replay at {end.name} waits for {_people(blockers)}." if blockers else ""
+    text = f"Replay at {end.name} waits for {people(blockers)}." if blockers else ""
     yield _check("replay_blocked", warning=text, standby=end.name, terminate=_terminate(blockers))
 
 
@@ -531,7 +541,8 @@ def _facts(seen: Seen) -> tuple[Facts | None, Facts | None]:
 
 
 def _user_databases(facts: Facts) -> list[Mapping[str, Any]]:
-    return [each for each in facts["databases"] if not each["template"] and each["name"] != MAINTENANCE]
+    own = {MAINTENANCE, facts["database"]} if facts["fence_table"] else {MAINTENANCE}
+    return [each for each in facts["databases"] if not each["template"] and each["name"] not in own]
 
 
 def _is_empty(facts: Facts, database: str) -> bool:
@@ -556,7 +567,8 @@ def _altered(row: Mapping[str, Any]) -> str:
     return f"ROLE {quoted_name(row['role'])}{within}"
 
 
-def _people(sessions: Sequence[Mapping[str, Any]]) -> str:
+def people(sessions: Sequence[Mapping[str, Any]]) -> str:
+    """Return who they are: pid, user and application."""
     return ", ".join(
         f"pid {each['pid']} ({each['user']}, {each['name'] or 'no application name'})" for each in sessions
     )
