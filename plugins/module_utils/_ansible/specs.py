@@ -282,6 +282,8 @@ DR_LINK: dict[str, Any] = {
     "expect": {"type": "str"},
     "promote_mode": {"type": "str", "choices": ["planned", "forced"]},
     "promote_confirm": {"type": "str"},
+    "spare_instance_id": {"type": "str"},
+    "spare_region_id": {"type": "str"},
     **{name: {"type": "path"} for name in ("before_promote", "after_promote", "on_failure")},
     "rebuild_confirm": {"type": "str"},
 }
