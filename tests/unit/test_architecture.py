@@ -22,7 +22,7 @@ FLOORS = {
         *("state", "precheck", "follow"),
     ),
     "_api": (
-        *("client", "pace", "credentials", "credential_library", "profiles", "credential_errors"),
+        *("client", "pace", "credentials", "credential_library", "key_services", "profiles"),
         *("transport", "endpoints", "signature", "secrets", "errors"),
     ),
 }

@@ -18,10 +18,10 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ansible_collections.alicloud.rds.plugins.module_utils._api.credentials import Credentials, Provider
 from ansible_collections.alicloud.rds.plugins.module_utils._api.endpoints import Endpoint
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError, classify, is_held_back
 from ansible_collections.alicloud.rds.plugins.module_utils._api.pace import Pace
+from ansible_collections.alicloud.rds.plugins.module_utils._api.profiles import Credentials, Provider
 from ansible_collections.alicloud.rds.plugins.module_utils._api.secrets import scrub
 from ansible_collections.alicloud.rds.plugins.module_utils._api.signature import canonical_query, signed_headers
 from ansible_collections.alicloud.rds.plugins.module_utils._api.transport import Limits, NotAnswered, Reply, Transport
@@ -97,9 +97,13 @@ class Client:
             attempt += 1
             if self._pace:
                 self._pace.before(action)
+            keys = None
             try:
-                return self._once(action, parameters)
+                keys = self._credentials()
+                return self._once(action, parameters, keys)
             except RdsError as error:
+                if error.code == "InvalidSecurityToken.Expired" and keys != self._credentials():
+                    continue  # the gateway has done nothing, and others have renewed the keys meanwhile
                 if self._pace and is_held_back(error.code, error.http_status):
                     self._pace.held_back(action)
                 if attempt > self._limits.max_retries or not _may_repeat(error, repeatable):
@@ -107,8 +111,7 @@ class Client:
                 self.retries.append(f"{action}: {error.code}")
                 self._sleep(_pause(attempt, error.retry_after))
 
-    def _once(self, action: str, parameters: Mapping[str, str]) -> dict[str, Any]:
-        keys = self._credentials()
+    def _once(self, action: str, parameters: Mapping[str, str], keys: Credentials) -> dict[str, Any]:
         secrets = [keys.access_key_secret, keys.security_token or ""]
         secrets += [parameters.get(name, "") for name in _SECRET_PARAMETERS]
         self.last_headers = {}

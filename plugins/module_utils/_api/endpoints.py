@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
+import re
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
 
@@ -36,6 +36,11 @@ _REGIONAL = frozenset(
     """.split()  # noqa: SIM905  # a list of sixty quoted names is harder to read
 )
 _VPC_ONLY = frozenset({"cn-hangzhou-finance"})
+_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_AUTHORITY = re.compile(
+    rf"(?:(?P<name>{_LABEL}(?:\.{_LABEL})*)\.?|\[(?P<ipv6>[0-9A-Fa-f:.]+)\])(?::(?P<port>[0-9]{{1,5}}))?"
+)
+_NUMBER = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")  # as its last part, resolvers read a name as an address
 REGIONS = _CENTRAL | _REGIONAL | _VPC_ONLY
 
 
@@ -47,7 +52,7 @@ class Endpoint(NamedTuple):
 
     @property
     def is_loopback(self) -> bool:
-        return _is_loopback(urlsplit(f"//{self.host}").hostname or "")
+        return is_loopback(authority(self.host)[0])
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.host}"
@@ -83,19 +88,16 @@ def _parse(text: str) -> Endpoint:
     scheme, separator, rest = text.partition("://")
     if not separator:
         scheme, rest = "https", text
-    rest = rest.removesuffix("/")
-    try:
-        url = urlsplit(f"//{rest}")
-        host, port = url.hostname, url.port
-    except ValueError as error:
-        raise RdsError("InvalidOptions", "endpoint is not a valid host:port.") from error
     if "@" in rest:
         raise RdsError("InvalidOptions", "endpoint must not hold a user or a password; give the keys as options.")
-    if url.path or url.query or url.fragment or any(c.isspace() for c in rest):
-        raise RdsError("InvalidOptions", f"endpoint {text!r} must be a host with an optional port, without a path.")
-    if not host or scheme not in ("http", "https"):
+    if scheme not in ("http", "https"):
         raise RdsError("InvalidOptions", f"endpoint {text!r} must be host[:port], or start with https://.")
-    if scheme == "http" and not _is_loopback(host):
+    try:
+        host, port = authority(rest.removesuffix("/"))
+    except ValueError as error:
+        text = f"endpoint {text!r} must be host:port, a host with an optional port, without a path"
+        raise RdsError("InvalidOptions", f"{text}: {error}.") from None
+    if scheme == "http" and not is_loopback(host):
         raise RdsError(
             "InvalidOptions",
             f"endpoint {text!r} would send the replication password unencrypted; http is accepted for loopback only.",
@@ -105,10 +107,29 @@ def _parse(text: str) -> Endpoint:
     return Endpoint(scheme, name if port in (None, default_port) else f"{name}:{port}")
 
 
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
+def authority(text: str) -> tuple[str, int | None]:
+    """Return host and port of ``host``, ``host:port`` or ``[IPv6]:port``: what is shown is what is connected to.
+
+    :raises ValueError: for anything else; libraries differ about what that would mean
+    """
+    found = _AUTHORITY.fullmatch(text)
+    if not found:
+        raise ValueError("this is no host name or address")
+    host, port = found["name"] or str(ipaddress.IPv6Address(found["ipv6"])), found["port"]
+    if len(host) > 253 or (_NUMBER.fullmatch(host.rpartition(".")[2]) and not _is_address(host)):
+        raise ValueError("this is no host name or address")
+    if port and not 1 <= int(port) <= 65535:
+        raise ValueError("a port is between 1 and 65535")
+    return host.lower(), int(port) if port else None
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether a host is this machine, whatever a resolver would answer."""
+    return host == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
+
+
+def _is_address(host: str) -> bool:
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return bool(ipaddress.ip_address(host))
     except ValueError:
         return False

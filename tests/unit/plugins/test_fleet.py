@@ -120,8 +120,8 @@ def test_every_link_ends_with_its_own_result_and_the_task_fails_with_a_line_for_
 
 
 def test_a_link_has_its_own_options_and_its_own_way_to_the_service(fleet):
-    fleet.add_key(access_key_id="LTAI5tOther", access_key_secret="another's secret+=/")
-    connection = {"access_key_id": "LTAI5tOther", "access_key_secret": "another's secret+=/", "region_id": None}
+    fleet.add_key(access_key_id="LTAI5tOther", access_key_secret="another's+secret=/")
+    connection = {"access_key_id": "LTAI5tOther", "access_key_secret": "another's+secret=/", "region_id": None}
     own = {"dr_instance_id": NAMES[1], "connection": connection, "task_name": "by its own name", "wait": False}
     result = play(fleet, links=[{"dr_instance_id": NAMES[0]}, own])
     assert [each["outcome"] for each in result["results"]] == ["created", "created"], result

@@ -38,7 +38,7 @@ COLLECTIONS = str(Path(_run.__file__).parents[6])
 INSTANCE, LOGS, CREATE = "DescribeDBInstanceAttribute", "DescribeReplicationLinkLogs", "CreateReplicationLink"
 DR = "pgm-dr"
 PASSWORD = "Pä'ss \"w\\o%2Frd+/=&<é"
-SECRET = "Ke y/+Secret%'\"é"
+SECRET = "Key/+Secret%'\"\\&<=~"
 STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 PATIENT = {"request_timeout": 5, "read_timeout": 5}  # seconds: what ends sooner does so for another reason
 IMPATIENT = {"request_timeout": 1.0, "read_timeout": 1.0}
