@@ -10,7 +10,6 @@ is not a clear answer is an error with outcome ``unknown``, and the caller looks
 
 from __future__ import annotations
 
-import json
 import random
 import threading
 import time
@@ -24,7 +23,13 @@ from ansible_collections.alicloud.rds.plugins.module_utils._api.pace import Pace
 from ansible_collections.alicloud.rds.plugins.module_utils._api.profiles import Credentials, Provider
 from ansible_collections.alicloud.rds.plugins.module_utils._api.secrets import scrub
 from ansible_collections.alicloud.rds.plugins.module_utils._api.signature import canonical_query, signed_headers
-from ansible_collections.alicloud.rds.plugins.module_utils._api.transport import Limits, NotAnswered, Reply, Transport
+from ansible_collections.alicloud.rds.plugins.module_utils._api.transport import (
+    Limits,
+    NotAnswered,
+    Reply,
+    Transport,
+    json_object,
+)
 
 API_VERSION = "2014-08-15"
 LONGEST_PAUSE = 30.0
@@ -117,7 +122,7 @@ class Client:
         self.last_headers = {}
         status, headers, body = self._exchange(action, parameters, keys)
         self.last_headers = {name.lower(): value for name, value in headers.items()}
-        answer = _decode(body)
+        answer = json_object(body)
         if answer is None or 300 <= status < 400:
             raise RdsError(
                 "Redirected" if 300 <= status < 400 else "ReplyUnreadable",
@@ -192,14 +197,6 @@ def _pause(attempt: int, retry_after: float | None) -> float:
         if retry_after
         else min(base, 8.0) * random.uniform(0.5, 1.0)
     )
-
-
-def _decode(body: bytes) -> dict[str, Any] | None:
-    try:
-        answer = json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-    return answer if isinstance(answer, dict) else None
 
 
 def _told(value: Any, secrets: list[str], longest: int) -> str | None:

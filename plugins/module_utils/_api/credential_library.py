@@ -16,7 +16,7 @@ import re
 import sys
 
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
-from ansible_collections.alicloud.rds.plugins.module_utils._api.key_services import Asked
+from ansible_collections.alicloud.rds.plugins.module_utils._api.key_services import PRINTED, Asked, read_keys
 from ansible_collections.alicloud.rds.plugins.module_utils._api.profiles import Credentials, Profile, Provider, unusable
 
 _STATUS = re.compile(r"(?:http_code[:=]|status code:) ?(\d{3})\b")
@@ -26,14 +26,13 @@ def signed_in(profile: Profile) -> Provider:
     """Return what gives the keys of a sign-in. It ends, and a person renews it with the CLI."""
     if not str(profile.fields.get("cloud_sso_sign_in_url", "https://")).startswith("https://"):
         raise unusable(f"cloud_sso_sign_in_url of {profile.place} is not https://HOST.")
-    again = f"sign in again with: aliyun configure --profile {profile.name} --mode {profile.mode}"
-    asked = Asked("the library", profile.place, again)
+    again = f"aliyun configure --profile {profile.name} --mode {profile.mode}"
+    asked = Asked("the library", profile.place, f"sign in again with: {again}")
     try:
         from alibabacloud_credentials.provider import CLIProfileCredentialsProvider
     except ImportError:
-        text = f"The {profile.place} needs the Python library alibabacloud-credentials, 1.0.12 or newer: "
         install = f"{sys.executable} -m pip install --upgrade alibabacloud-credentials"
-        raise RdsError("MissingLibrary", text + install) from None
+        raise RdsError("MissingLibrary", f"The {profile.place} needs version 1.0.12 or newer: {install}") from None
     for name in ("credentials", "alibabacloud-tea"):
         logging.getLogger(name).disabled = True
     path = os.path.expanduser(profile.path)
@@ -42,12 +41,11 @@ def signed_in(profile: Profile) -> Provider:
     def provide() -> Credentials:
         try:
             keys = library.get_credentials()
-            found = keys.get_access_key_id(), keys.get_access_key_secret(), keys.get_security_token()
-            if not all(isinstance(value, str) and value for value in found):
-                raise ValueError
+            found = {"access_key_id": keys.get_access_key_id(), "access_key_secret": keys.get_access_key_secret()}
+            found |= {"sts_token": keys.get_security_token(), "mode": "StsToken"}
+            return read_keys(found, PRINTED, profile.place, asked)[0]
         except Exception as error:  # the library raises exceptions of many kinds
             status = _STATUS.search(str(error))
             raise asked.refused(f"was refused (HTTP {status[1]})" if status else "got no keys") from None
-        return Credentials(*found, profile.place)
 
     return provide

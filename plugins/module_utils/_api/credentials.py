@@ -19,18 +19,10 @@ from ansible_collections.alicloud.rds.plugins.module_utils._api.credential_libra
 from ansible_collections.alicloud.rds.plugins.module_utils._api.endpoints import authority
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
 from ansible_collections.alicloud.rds.plugins.module_utils._api.key_services import KeyServices, external
-from ansible_collections.alicloud.rds.plugins.module_utils._api.profiles import (
-    Credentials,
-    Profile,
-    Provider,
-    exported,
-    read_profile,
-    unusable,
-)
+from ansible_collections.alicloud.rds.plugins.module_utils._api.profiles import Credentials, Profile, Provider, unusable
 
-DEFAULT_PROFILE_FILE = "~/.aliyun/config.json"
-SDK_PROFILE_FILE = "~/.alibabacloud/credentials.ini"
 _FILES = ("CREDENTIALS_FILE", "SHARED_CREDENTIALS_FILE", "CONFIG_PATH")
+_PROFILE_FILES = ["~/.aliyun/config.json", "~/.alibabacloud/credentials.ini"]
 # The CLI reads them. The first are anybody's; the others sign in another way.
 _NOT_READ = ("ACCESS_KEY_ID", "ACCESS_KEY_SECRET", "SECURITY_TOKEN", "ALIBABA_CLOUD_BEARER_TOKEN")
 
@@ -61,39 +53,38 @@ class _Resolver:
     def resolve(self) -> Provider:
         found, role = self.find(), self._role_of_options()
         if not found:
-            text = "No credentials found: looked at the options (access_key_id and access_key_secret, ecs_role_name, "
-            text += "profile), at the environment (ALIBABA_CLOUD_ACCESS_KEY_ID, ..._OIDC_TOKEN_FILE, "
-            text += f"..._CREDENTIALS_URI, ..._ECS_METADATA), and for {' and '.join(self._files()) or 'no profile'}."
+            text = "No credentials found: no option (access_key_id and access_key_secret, ecs_role_name, profile), no "
+            text += f"variable (ALIBABA_CLOUD_ACCESS_KEY_ID and others), no profile ({', '.join(self._files())})."
             unread = ", ".join(name for name in _NOT_READ if self._environment.get(name))
             raise RdsError("CredentialsMissing", f"{text} Set, but not read here: {unread}." if unread else text)
         is_named = found.place == "options" or self._options.get("profile")
         if not is_named and not role:  # what is named in a task is not changed by what somebody has exported
             role = self._exported_role(found)
-        provider = self._provider(found)
-        return self._assume(role, f"RAM role {role['ram_role_arn']}", provider) if role else provider
+        if not role:
+            return self._provider(found)
+        what = f"RAM role {role['ram_role_arn']}"
+        return self._services.assume_role(role, self._sts_host(role), what, self._provider(found))
 
     def find(self) -> Profile | None:
         """Return what the options name, or else the environment, or else a profile."""
-        profile = self._options.get("profile")
-        keys = any(self._options.get(name) for name in ("access_key_id", "access_key_secret", "security_token"))
-        given = {"access key options": keys, "ecs_role_name": self._options.get("ecs_role_name"), "profile": profile}
-        ways = [way for way, value in given.items() if value]
-        if len(ways) > 1:
-            raise unusable(f"{' and '.join(ways)} are both given: keep one.")
-        found = None if profile else _profiles.of_options(self._options) or _profiles.of_environment(self._environment)
+        get, profile = self._options.get, self._options.get("profile")
+        keys = get("access_key_id") or get("access_key_secret") or get("security_token")
+        if sum(map(bool, (keys, get("ecs_role_name"), profile))) > 1:
+            raise unusable("access key options, ecs_role_name and profile exclude each other: keep one.")
+        places = ((self._options, _profiles.OPTIONS), (self._environment, _profiles.VARIABLES, _profiles.PREFIXES))
+        found = None if profile else next(filter(None, (_profiles.named(*place) for place in places)), None)
         if found:
             return found
         name, files = profile or self._value("PROFILE"), self._files()
         path = next((path for path in files if os.path.exists(os.path.expanduser(path))), None)
-        return read_profile(path or files[0], name) if path or (name and files) else None
+        return _profiles.read_profile(path or files[0], name) if path or (name and files) else None
 
     def _files(self) -> list[str]:
         named = self._options.get("profile_file") or self._options.get("profile")
         if not named and self._is_true("IGNORE_PROFILE"):
             return []
         file = self._options.get("profile_file") or self._value(*_FILES)
-        without_cli = not named and self._is_true("CLI_PROFILE_DISABLED")
-        return [file] if file else [DEFAULT_PROFILE_FILE, SDK_PROFILE_FILE][1 if without_cli else 0 :]
+        return [file] if file else _PROFILE_FILES[not named and self._is_true("CLI_PROFILE_DISABLED") :]
 
     def _provider(self, profile: Profile, seen: tuple[str, ...] = ()) -> Provider:
         mode, fields, place = profile.mode, profile.fields, profile.place
@@ -109,30 +100,25 @@ class _Resolver:
         if mode == "ChainableRamRoleArn":
             if profile.name in seen:
                 raise unusable(f"The {place} is a source_profile of itself.")
-            base = self._provider(read_profile(profile.path, fields["source_profile"]), (*seen, profile.name))
+            base = self._provider(_profiles.read_profile(profile.path, fields["source_profile"]), (*seen, profile.name))
         elif mode in ("EcsRamRole", "RamRoleArnWithRoleName"):
             if self._is_true("ECS_METADATA_DISABLED"):
-                text = "but ALIBABA_CLOUD_ECS_METADATA_DISABLED is true: keep one."
-                raise unusable(f"An ECS role is named by {place}, {text}")
-            v1_allowed = not self._is_true("IMDSV1_DISABLED")
-            base = self._services.ecs_role(fields.get("ram_role_name"), place, v1_allowed)
+                raise unusable(f"{place} names an ECS role, and ALIBABA_CLOUD_ECS_METADATA_DISABLED is true: keep one.")
+            base = self._services.ecs_role(fields.get("ram_role_name"), place, not self._is_true("IMDSV1_DISABLED"))
         elif mode != "OIDC":
             base = _kept_in(profile)
         if base and mode in ("AK", "StsToken", "EcsRamRole"):
             return base
-        return self._assume({**fields, "place": place}, place, base)
-
-    def _assume(self, fields: Mapping[str, Any], what: str, base: Provider | None) -> Provider:
-        return self._services.assume_role(fields, self._sts_host(fields), what, base)
+        return self._services.assume_role({**fields, "place": place}, self._sts_host(fields), place, base)
 
     def _role_of_options(self) -> Mapping[str, Any] | None:
-        names = {"role_session_name": "ram_session_name", "role_session_expiration": "expired_seconds"}
-        names["external_id"] = "external_id"
+        names = {"role_arn": "ram_role_arn", "role_session_name": "ram_session_name", "external_id": "external_id"}
+        names["role_session_expiration"] = "expired_seconds"
         given = {names[name]: self._options[name] for name in names if self._options.get(name) is not None}
-        if given and not self._options.get("role_arn"):
-            lonely = next(name for name in names if names[name] in given)
-            raise unusable(f"role_arn is missing in the options; {lonely} belongs to it.")
-        return {**given, "ram_role_arn": self._options["role_arn"]} if self._options.get("role_arn") else None
+        if given and "ram_role_arn" not in given:
+            text = "role_session_name, role_session_expiration and external_id belong to it."
+            raise unusable(f"role_arn is missing in the options; {text}")
+        return given or None
 
     def _exported_role(self, found: Profile) -> Mapping[str, Any] | None:
         """Return the role that the CLI and Terraform take from the environment; OIDC has taken it already."""
@@ -149,14 +135,15 @@ class _Resolver:
         )
         in_vpc = fields.get("enable_vpc", self._is_true("VPC_ENDPOINT_ENABLED")) is True
         host = host or (f"sts{'-vpc' if in_vpc else ''}.{region}.aliyuncs.com" if region else "sts.aliyuncs.com")
+        host = host.removeprefix("https://").removesuffix("/")
         try:
-            name, port = authority(host.removeprefix("https://").removesuffix("/"))
+            authority(host)
         except ValueError:
             raise unusable(f"{host!r} is no host of STS: correct the endpoint or the region of STS.") from None
-        return f"{name}:{port}" if port else name
+        return str(host)
 
     def _value(self, *names: str) -> str:
-        return exported(self._environment, *names)[1]
+        return _profiles.exported(self._environment, *names)[1]
 
     def _is_true(self, name: str) -> bool:
         return self._value(name).lower() in ("true", "1")
@@ -175,7 +162,7 @@ def _kept_in(profile: Profile) -> Provider:
         nonlocal kept
         if profile.path:
             with suppress(RdsError):  # while it is being written
-                found = read_profile(profile.path, profile.name)
+                found = _profiles.read_profile(profile.path, profile.name)
                 kept = keys_of(found) if found.mode == profile.mode else kept
         return kept
 

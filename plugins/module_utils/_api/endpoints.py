@@ -17,31 +17,27 @@ from typing import NamedTuple
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
 
 # Regions that answer at the central endpoint. Where SDK and documentation differ, the SDK's choice is taken.
-_CENTRAL = frozenset(
-    """
-    ap-northeast-2-pop ap-southeast-1 cn-beijing cn-beijing-finance-1 cn-beijing-finance-pop cn-beijing-gov-1
-    cn-beijing-nu16-b01 cn-edge-1 cn-fujian cn-haidian-cm12-c01 cn-hangzhou cn-hangzhou-bj-b01
-    cn-hangzhou-internal-prod-1 cn-hangzhou-internal-test-1 cn-hangzhou-internal-test-2 cn-hangzhou-internal-test-3
-    cn-hangzhou-test-306 cn-heyuan cn-hongkong cn-hongkong-finance-pop cn-north-2-gov-1 cn-qingdao cn-qingdao-nebula
-    cn-shanghai cn-shanghai-et15-b01 cn-shanghai-et2-b01 cn-shanghai-finance-1 cn-shanghai-inner
-    cn-shanghai-internal-test-1 cn-shenzhen cn-shenzhen-finance-1 cn-shenzhen-inner cn-shenzhen-st4-d01
-    cn-shenzhen-su18-b01 cn-wuhan cn-yushanfang cn-zhangbei cn-zhangbei-na61-b01 cn-zhangjiakou-na62-a01
-    cn-zhengzhou-nebula-1 eu-west-1-oxs rus-west-1-pop us-east-1 us-west-1
-    """.split()  # noqa: SIM905  # a list of sixty quoted names is harder to read
-)
-_REGIONAL = frozenset(
-    """
-    ap-northeast-1 ap-southeast-3 ap-southeast-5 ap-southeast-6 cn-chengdu cn-guangzhou cn-huhehaote cn-wulanchabu
-    cn-zhangjiakou eu-central-1 eu-west-1 me-east-1 na-south-1
-    """.split()  # noqa: SIM905  # a list of sixty quoted names is harder to read
-)
+_CENTRAL = """
+ap-northeast-2-pop ap-southeast-1 cn-beijing cn-beijing-finance-1 cn-beijing-finance-pop cn-beijing-gov-1
+cn-beijing-nu16-b01 cn-edge-1 cn-fujian cn-haidian-cm12-c01 cn-hangzhou cn-hangzhou-bj-b01
+cn-hangzhou-internal-prod-1 cn-hangzhou-internal-test-1 cn-hangzhou-internal-test-2 cn-hangzhou-internal-test-3
+cn-hangzhou-test-306 cn-heyuan cn-hongkong cn-hongkong-finance-pop cn-north-2-gov-1 cn-qingdao cn-qingdao-nebula
+cn-shanghai cn-shanghai-et15-b01 cn-shanghai-et2-b01 cn-shanghai-finance-1 cn-shanghai-inner
+cn-shanghai-internal-test-1 cn-shenzhen cn-shenzhen-finance-1 cn-shenzhen-inner cn-shenzhen-st4-d01
+cn-shenzhen-su18-b01 cn-wuhan cn-yushanfang cn-zhangbei cn-zhangbei-na61-b01 cn-zhangjiakou-na62-a01
+cn-zhengzhou-nebula-1 eu-west-1-oxs rus-west-1-pop us-east-1 us-west-1
+"""
+_REGIONAL = """
+ap-northeast-1 ap-southeast-3 ap-southeast-5 ap-southeast-6 cn-chengdu cn-guangzhou cn-huhehaote cn-wulanchabu
+cn-zhangjiakou eu-central-1 eu-west-1 me-east-1 na-south-1
+"""
 _VPC_ONLY = frozenset({"cn-hangzhou-finance"})
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _AUTHORITY = re.compile(
     rf"(?:(?P<name>{_LABEL}(?:\.{_LABEL})*)\.?|\[(?P<ipv6>[0-9A-Fa-f:.]+)\])(?::(?P<port>[0-9]{{1,5}}))?"
 )
 _NUMBER = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")  # as its last part, resolvers read a name as an address
-REGIONS = _CENTRAL | _REGIONAL | _VPC_ONLY
+REGIONS = frozenset(_CENTRAL.split()) | frozenset(_REGIONAL.split()) | _VPC_ONLY
 
 
 class Endpoint(NamedTuple):
@@ -81,7 +77,7 @@ def resolve_endpoint(endpoint: str | None, region_id: str | None, network: str) 
         )
     if network == "vpc" or region_id in _VPC_ONLY:
         return Endpoint("https", f"rds-vpc.{region_id}.aliyuncs.com")
-    return Endpoint("https", "rds.aliyuncs.com" if region_id in _CENTRAL else f"rds.{region_id}.aliyuncs.com")
+    return Endpoint("https", "rds.aliyuncs.com" if region_id in _CENTRAL.split() else f"rds.{region_id}.aliyuncs.com")
 
 
 def _parse(text: str) -> Endpoint:

@@ -11,7 +11,6 @@ https://help.aliyun.com/zh/ram/developer-reference/api-sts-2015-04-01-errorcodes
 from __future__ import annotations
 
 import calendar
-import json
 import os
 import re
 import shlex
@@ -25,19 +24,19 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlsplit, urlunsplit
 
+from ansible_collections.alicloud.rds.plugins.module_utils._api import profiles as _profiles
 from ansible_collections.alicloud.rds.plugins.module_utils._api import transport as _transport
 from ansible_collections.alicloud.rds.plugins.module_utils._api.endpoints import authority, is_loopback
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
-from ansible_collections.alicloud.rds.plugins.module_utils._api.profiles import PLAIN, Credentials, Provider, unusable
+from ansible_collections.alicloud.rds.plugins.module_utils._api.profiles import Credentials, Provider, unusable
 from ansible_collections.alicloud.rds.plugins.module_utils._api.signature import canonical_query, rpc_signature
 
-SESSION_NAME = "ansible-alicloud.rds"  # ActionTrail shows it with each call
-TRIES = 3  # of a service that does not answer, or has no time, while no keys are there
-LEAD = 900.0  # seconds before their end keys are renewed, or a quarter of their life if that is less
+# How often a service is tried while no keys are there, and how many seconds before their end keys are renewed, or a
+# quarter of their life if that is less.
+TRIES, LEAD = 3, 900.0
 PROGRAM_SECONDS, MOST_BYTES = 60.0, 64 * 1024  # of a program; and of a token
 _WIRE = ("AccessKeyId", "AccessKeySecret", "SecurityToken", "Expiration")
-_PRINTED = ("access_key_id", "access_key_secret", "sts_token", "expiration")
-_REACH = "make it reachable from here (DNS, firewall, HTTPS_PROXY)"
+PRINTED = ("access_key_id", "access_key_secret", "sts_token", "expiration")
 _ON_ECS = """run on an ECS instance that has this role, with its metadata service switched on (in a container, with a \
 hop limit of 2 or more)"""
 # By the beginning of a code of STS.
@@ -87,7 +86,8 @@ class KeyServices:
         if not seconds.isdecimal() or int(seconds) < 900:
             raise unusable(f"The session of {what} would last {seconds!r}, which is no number of seconds from 900 on.")
         common = {"Format": "JSON", "Version": "2015-04-01", "DurationSeconds": seconds}
-        common["RoleSessionName"] = fields.get("ram_session_name") or fields.get("role_session_name") or SESSION_NAME
+        session = fields.get("ram_session_name") or fields.get("role_session_name")
+        common["RoleSessionName"] = session or "ansible-alicloud.rds"  # ActionTrail shows it with each call
         wire = {"RoleArn": "ram_role_arn", "Policy": "policy", "ExternalId": "external_id"}
         common |= {name: fields[key] for name, key in wire.items() if fields.get(key)}
 
@@ -103,8 +103,8 @@ class KeyServices:
             else:
                 query |= {"Action": "AssumeRoleWithOIDC", "OIDCProviderArn": fields["oidc_provider_arn"]}
                 query["OIDCToken"] = _token(fields["oidc_token_file"], what)
-            answer = _document(self._ask(asked, f"https://{host}/?{canonical_query(query)}", tries))
-            return _keys(answer.get("Credentials"), _WIRE, fields.get("place") or source, asked)
+            answer = _transport.json_object(self._ask(asked, f"https://{host}/?{canonical_query(query)}", tries))
+            return read_keys((answer or {}).get("Credentials"), _WIRE, fields.get("place") or source, asked)
 
         return renewing(fetch)
 
@@ -115,28 +115,27 @@ class KeyServices:
         """
         what = f"ECS role {name!r}" if name else "the ECS role of this instance"
         asked = Asked(f"the metadata service {_transport.METADATA_HOST}", f"{what} ({place})", _ON_ECS)
-        base = f"http://{_transport.METADATA_HOST}/latest/"
-        roles = f"{base}meta-data/ram/security-credentials/"
+        base, roles = f"http://{_transport.METADATA_HOST}/latest/", "meta-data/ram/security-credentials/"
 
         def fetch(_tries: int) -> Fetched:
             version, headers, lifetime = "IMDSv2", {}, {"X-aliyun-ecs-metadata-token-ttl-seconds": "21600"}
             try:
                 token = self._ask(asked, f"{base}api/token", 1, lifetime, "PUT").decode("latin-1")
-                headers = {"X-aliyun-ecs-metadata-token": token if PLAIN.fullmatch(token) else "none"}
+                headers = {"X-aliyun-ecs-metadata-token": token if _profiles.PLAIN.fullmatch(token) else "none"}
             except RdsError:
                 if not v1_allowed:
                     raise
                 version = "IMDSv1"
-            role = name or self._ask(asked, roles, 1, headers).decode("latin-1").partition("\n")[0].strip()
-            answer = self._ask(asked, f"{roles}{quote(role, safe='')}", 1, headers)
-            return _keys(_document(answer), _WIRE, f"{place}: {what} by {version}", asked)
+            role = name or self._ask(asked, base + roles, 1, headers).decode("latin-1").partition("\n")[0].strip()
+            answer = self._ask(asked, f"{base}{roles}{quote(role, safe='')}", 1, headers)
+            return read_keys(_transport.json_object(answer), _WIRE, f"{place}: {what} by {version}", asked)
 
         return renewing(fetch)
 
     def credentials_uri(self, uri: str, place: str) -> Provider:
         """A service of one's own that answers GET with keys. Only scheme, host and port of the URI are shown."""
         try:
-            parts = urlsplit(uri if PLAIN.fullmatch(uri) else "")
+            parts = urlsplit(uri if _profiles.PLAIN.fullmatch(uri) else "")
             netloc = parts.netloc.rpartition("@")[2]
             is_near = is_loopback(authority(netloc)[0])
         except ValueError:
@@ -147,7 +146,11 @@ class KeyServices:
             raise unusable(f"{text}: use https; plain http is accepted for loopback only.")
         asked = Asked(shown, f"the URI of {place}", "correct the URI, or start what answers there")
         url = urlunsplit((parts.scheme, netloc, parts.path or "/", parts.query, ""))
-        return renewing(lambda tries: _keys(_document(self._ask(asked, url, tries)), _WIRE, place, asked))
+
+        def fetch(tries: int) -> Fetched:
+            return read_keys(_transport.json_object(self._ask(asked, url, tries)), _WIRE, place, asked)
+
+        return renewing(fetch)
 
     def _ask(self, asked: Asked, url: str, tries: int, headers: Any = None, method: str = "GET") -> bytes:
         """Return the body of an answer with status 200."""
@@ -156,12 +159,12 @@ class KeyServices:
             reply = _transport.fetch(self._limits, self._ca_path, method, url, headers or {}, tries)
         except _transport.NotAnswered as error:
             code = "CertificateRefused" if error.is_about_tls else "KeyServiceUnreachable"
-            advice = error.advice or f"To fix: {_REACH if is_sts else asked.remedy}. Nothing was sent to RDS."
+            advice = error.advice or (None if is_sts else f"To fix: {asked.remedy}. Nothing was sent to RDS.")
             raise RdsError(code, f"No keys for {asked.what}: {asked.who} {error}.", advice=advice) from None
         if reply.status == 200:
             return reply.body
         # A code is believed from STS only, and without digits, which keys have: others may put anything there.
-        answer = _document(reply.body) if is_sts else {}
+        answer = _transport.json_object(reply.body) or {} if is_sts else {}
         code, request_id = (str(answer.get(name) or "") for name in ("Code", "RequestId"))
         code = code if re.fullmatch("[A-Za-z.]{3,60}", code) else ""
         verb = "redirects, which is not followed" if 300 <= reply.status < 400 else "refused"
@@ -197,7 +200,7 @@ def external(command: str, place: str) -> Provider:
         if process.returncode:
             ended = f"took longer than {PROGRAM_SECONDS:g} seconds, or printed far more than keys"
             raise asked.refused(ended if process.returncode == -signal.SIGKILL else "failed")
-        return _keys(_document(printed), _PRINTED, place, asked)
+        return read_keys(_transport.json_object(printed), PRINTED, place, asked)
 
     return renewing(fetch)
 
@@ -235,25 +238,15 @@ def _token(path: str, what: str) -> str:
         raise unusable(f"The file of the OIDC token, {path}, of {what} cannot be read: {reason}.") from None
 
 
-def _document(text: bytes) -> dict[str, Any]:
-    """Return the object that a text holds as JSON, an empty one if it holds none."""
-    with suppress(ValueError, RecursionError):
-        answer = json.loads(text)
-        return answer if isinstance(answer, dict) else {}
-    return {}
-
-
-def _keys(answer: Any, names: tuple[str, ...], source: str, asked: Asked) -> Fetched:
+def read_keys(answer: Any, names: tuple[str, ...], source: str, asked: Asked) -> Fetched:
     found: dict[str, Any] = answer if isinstance(answer, dict) and answer.get("Code", "Success") == "Success" else {}
-    key, secret, token, end = (found.get(name) or None for name in names)
-    is_plain = names is _PRINTED and found.get("mode") != "StsToken" and not token
+    *keys, end = (found.get(name) or None for name in names)
+    is_plain = names is PRINTED and found.get("mode") != "StsToken" and not keys[2]
     try:
         told = calendar.timegm(time.strptime(end or "", "%Y-%m-%dT%H:%M:%SZ")) if end or names is _WIRE else None
-        for text in (key, secret, *(() if is_plain else (token,))):
-            if not (isinstance(text, str) and PLAIN.fullmatch(text)):
-                raise ValueError
-    except (TypeError, ValueError, OverflowError):
+        _profiles.Profile("AK" if is_plain else "StsToken", "", dict(zip(PRINTED[:3], keys, strict=True))).checked()
+    except (TypeError, ValueError, OverflowError, RdsError):
         raise asked.refused("answered with something that holds no keys") from None
     if told is not None and told <= time.time():
         raise asked.refused("gave keys that have expired")
-    return Credentials(str(key), str(secret), token, source), told
+    return Credentials(str(keys[0]), str(keys[1]), keys[2], source), told

@@ -51,8 +51,12 @@ oidc_token_file_path oidc_token_file
 role_name ram_role_name
 security_token sts_token
 """
-# Mode, and its fields with the variables that hold them, without their prefixes. Keys have one prefix as a whole.
-_VARIABLES = """
+# Mode, and its fields with the options, or variables without their prefixes, that hold them. Keys have one prefix.
+OPTIONS = """
+AK access_key_id=access_key_id access_key_secret=access_key_secret sts_token=security_token
+EcsRamRole ram_role_name=ecs_role_name
+"""
+VARIABLES = """
 AK access_key_id=ACCESS_KEY|ACCESS_KEY_ID access_key_secret=SECRET_KEY|SECRET_ACCESS_KEY|ACCESS_KEY_SECRET \
 sts_token=SECURITY_TOKEN
 OIDC oidc_token_file=OIDC_TOKEN_FILE oidc_provider_arn=OIDC_PROVIDER_ARN ram_role_arn=ROLE_ARN
@@ -92,7 +96,8 @@ class Profile:
         if missing:
             raise unusable(f"{' and '.join(missing)} is missing in the {self.place}: they belong together.")
         for name in ("access_key_id", "access_key_secret", "sts_token"):
-            if not PLAIN.fullmatch(str(self.fields.get(name) or "-")):
+            value = self.fields.get(name) or "-"
+            if not (isinstance(value, str) and PLAIN.fullmatch(value)):
                 text = f"{self.names.get(name, name)} in the {self.place} holds a blank, a line break or another"
                 raise unusable(f"{text} character that no key has: copy it anew. Nothing was sent.")
         return self
@@ -104,29 +109,22 @@ def exported(environment: Mapping[str, str], *names: str, prefixes: tuple[str, .
     return next(((name, environment[name]) for name in every if environment.get(name)), ("", ""))
 
 
-def of_options(options: Mapping[str, Any]) -> Profile | None:
-    """Return the keys, or the role of the ECS instance, that options name."""
-    names = {"access_key_id": "access_key_id", "access_key_secret": "access_key_secret", "sts_token": "security_token"}
-    fields = {name: options.get(option) or None for name, option in names.items()}
-    if any(fields.values()):
-        return Profile("StsToken" if fields["sts_token"] else "AK", "options", fields, names).checked()
-    role = options.get("ecs_role_name")
-    return Profile("EcsRamRole", "options", {"ram_role_name": role}) if role else None
+def named(values: Mapping[str, Any], rows: str, prefixes: tuple[str, ...] = ("",)) -> Profile | None:
+    """Return the first way that options or variables name.
 
-
-def of_environment(environment: Mapping[str, str]) -> Profile | None:
-    """Return the first way that variables name: keys with one prefix, OIDC, a URI, the role of the ECS instance."""
-    for mode, row in _table(_VARIABLES):
-        for prefixes in [(prefix,) for prefix in PREFIXES] if mode == "AK" else [PREFIXES]:
+    :param rows: `OPTIONS` or `VARIABLES`
+    """
+    for mode, row in _table(rows):
+        for some in [(prefix,) for prefix in prefixes] if mode == "AK" else [prefixes]:
             fields, names = {}, {}
             for key, _unused, variables in (part.partition("=") for part in row):
                 every = variables.split("|")
-                names[key], fields[key] = exported(environment, *every, prefixes=prefixes)
-                names[key] = names[key] or prefixes[0] + every[-1]
-            place = f"environment {names[row[0].partition('=')[0]]}"
+                names[key], fields[key] = exported(values, *every, prefixes=some)
+                names[key] = names[key] or some[0] + every[-1]
             if any(value for key, value in fields.items() if key != "ram_role_arn"):
+                place = f"environment {next(iter(names.values()))}" if prefixes[0] else "options"
                 place += f": RAM role {fields['ram_role_arn']} by OIDC" if mode == "OIDC" else ""
-                fields["ram_session_name"] = exported(environment, "ROLE_SESSION_NAME")[1]
+                fields["ram_session_name"] = exported(values, "ROLE_SESSION_NAME")[1]
                 return Profile("StsToken" if fields.get("sts_token") else mode, place, fields, names).checked()
     return None
 
@@ -136,7 +134,10 @@ def read_profile(path: str, name: str | None) -> Profile:
 
     :raises RdsError: CredentialsUnusable, if there is none, or if it lacks a field that its mode needs
     """
-    current, profiles = _parse(_text(path), path)
+    try:
+        current, profiles = _read(path)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, configparser.Error) as error:
+        raise unusable(f"profile_file {path} {_damage(error)}") from None
     name = name or current
     fields = next((fields for fields in profiles if fields.get("name") == name), None)
     if fields is None:
@@ -150,32 +151,27 @@ def read_profile(path: str, name: str | None) -> Profile:
     return Profile(mode, place, fields, {}, name, path).checked()
 
 
-def _text(path: str) -> str:
-    """Return the text of a file, in UTF-8 or with a byte order mark."""
-    try:
-        with open(os.path.expanduser(path), "rb") as file:
-            content = file.read(_LONGEST)
-        return content.decode(json.detect_encoding(content))
-    except OSError as error:
-        raise unusable(f"profile_file {path} cannot be read: {error.strerror}.") from None
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        where = f"is not {error.encoding} text, see line {line}"
-        raise unusable(f"profile_file {path} {where}: save it as UTF-8.") from None
+def _read(path: str) -> tuple[str, list[Mapping[str, Any]]]:
+    """Return the name of the current profile and all profiles. The text is UTF-8, or has a byte order mark."""
+    with open(os.path.expanduser(path), "rb") as file:
+        content = file.read(_LONGEST)
+    text = content.decode(json.detect_encoding(content))
+    if not text.lstrip().startswith(("{", "[]", '"')):
+        return "default", _of_ini(text)
+    document = json.loads(text)
+    return str(document.get("current") or "default"), [fields for fields in document["profiles"] if fields["name"]]
 
 
-def _parse(text: str, path: str) -> tuple[str, list[Mapping[str, Any]]]:
-    """Return the name of the current profile and all profiles. What a parser says is not shown: it quotes lines."""
-    is_json = text.lstrip().startswith(("{", "[]", '"'))
-    try:
-        content = json.loads(text) if is_json else {"profiles": _of_ini(text)}
-        profiles = [fields for fields in content["profiles"] if fields["name"]]
-        return str(content.get("current") or "default"), profiles
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, configparser.Error) as error:
-        wrong: Any = error
-    line = getattr(wrong, "lineno", None) or next(iter(getattr(wrong, "errors", ())), (None,))[0]
-    what = "config.json of the CLI" if is_json else "credentials.ini of the SDKs"
-    raise unusable(f"profile_file {path} is no {what}: {f'see line {line}' if line else 'it holds no profiles'}.")
+def _damage(error: Any) -> str:
+    """Say what is wrong with a file, and where; what a parser says is not shown, since it quotes lines."""
+    if isinstance(error, OSError):
+        return f"cannot be read: {error.strerror}."
+    if isinstance(error, UnicodeDecodeError):
+        line = error.object.count(b"\n", 0, error.start) + 1
+        return f"is not {error.encoding} text, see line {line}: save it as UTF-8."
+    number = getattr(error, "lineno", None) or next(iter(getattr(error, "errors", ())), (None,))[0]
+    where = f"see line {number}" if number else "it holds no profiles"
+    return f"is neither a config.json of the CLI nor a credentials.ini of the SDKs: {where}."
 
 
 def _of_ini(text: str) -> list[Mapping[str, Any]]:

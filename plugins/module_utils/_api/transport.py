@@ -14,6 +14,7 @@ Time, in seconds: `connect_timeout` and `read_timeout` count per packet, so each
 from __future__ import annotations
 
 import io
+import json
 import logging
 import os
 import ssl
@@ -48,22 +49,22 @@ METADATA_HOST = "100.100.100.200"  # of an ECS instance
 PAUSE = 0.5  # seconds between two tries
 _FOREVER = 10**6  # seconds; more than this, infinity too, is too much for a socket
 # Classes of the network libraries that tell a person something, the most telling first.
-_TELLING = (
-    ("SSLCertVerificationError", "certificate refused"),
-    ("SSLError", "TLS failed"),
-    ("NameResolutionError", "name not found"),
-    ("gaierror", "name not found"),
-    ("ConnectionRefusedError", "connection refused"),
-    ("ConnectTimeoutError", "connect timed out"),
-    ("ReadTimeoutError", "no answer in time"),
-    ("TimeoutError", "no answer in time"),
-    ("ConnectionResetError", "connection reset"),
-    ("RemoteDisconnected", "connection closed"),
-    ("IncompleteRead", "answer cut off"),
-    ("TooLargeError", "answer too large"),
-    ("DecodeError", "answer damaged"),
-    ("ProxyError", "no connection"),
-)
+_TELLING = """
+SSLCertVerificationError certificate refused
+SSLError TLS failed
+NameResolutionError name not found
+gaierror name not found
+ConnectionRefusedError connection refused
+ConnectTimeoutError connect timed out
+ReadTimeoutError no answer in time
+TimeoutError no answer in time
+ConnectionResetError connection reset
+RemoteDisconnected connection closed
+IncompleteRead answer cut off
+TooLargeError answer too large
+DecodeError answer damaged
+ProxyError no connection
+"""
 
 
 @dataclass(frozen=True)
@@ -215,6 +216,15 @@ def fetch(limits: Limits, ca_path: str | None, method: str, url: str, headers: M
             time.sleep(PAUSE)
 
 
+def json_object(body: bytes) -> dict[str, Any] | None:
+    """Return the object that an answer holds as JSON, None if it holds none."""
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return answer if isinstance(answer, dict) else None
+
+
 def _proxy_variable(url: str) -> str | None:
     """Return the variable that names the proxy for this URL, in the order of requests."""
     scheme = url.partition(":")[0]
@@ -237,7 +247,8 @@ def _read(reply: Any, attempt: _Attempt) -> bytes:
 def _kind(found: list[BaseException]) -> str:
     """Name the cause that tells a person something, by class only."""
     names = [type(item).__name__ for item in found]
-    kind = next((label for name, label in _TELLING if name in names), names[0])
+    known = (line.partition(" ") for line in _TELLING.strip().splitlines())
+    kind = next((label for name, _unused, label in known if name in names), names[0])
     return f"proxy: {kind}" if "ProxyError" in names else kind
 
 

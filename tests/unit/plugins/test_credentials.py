@@ -256,11 +256,11 @@ def test_a_byte_order_mark_is_no_damage(tmp_path, encoding, text):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (json.dumps(CONFIG, indent=1).replace('"AK",', '"AK"').encode(), "config.json of the CLI: see line 7"),
-        (json.dumps(CONFIG).encode()[:-2], "config.json of the CLI: see line 1"),
-        (INI.replace("type =", "type").encode(), "credentials.ini of the SDKs: see line 2"),
-        (b"access_key_id = hunter2\n" + INI.encode(), "credentials.ini of the SDKs: see line 1"),
-        ((INI + INI).encode(), "credentials.ini of the SDKs: see line 5"),
+        (json.dumps(CONFIG, indent=1).replace('"AK",', '"AK"').encode(), "of the SDKs: see line 7"),
+        (json.dumps(CONFIG).encode()[:-2], "of the SDKs: see line 1"),
+        (INI.replace("type =", "type").encode(), "of the SDKs: see line 2"),
+        (b"access_key_id = hunter2\n" + INI.encode(), "of the SDKs: see line 1"),
+        ((INI + INI).encode(), "of the SDKs: see line 5"),
         (INI.replace("= i", "= \xe9hunter2").encode("latin-1"), "is not utf-8 text, see line 3"),
         (b"\xff\xfe" + b"\x00\xd8" * 3, "is not utf-16-le text, see line 1"),
         (b"", "profile 'default' does not exist"),

@@ -572,7 +572,7 @@ def test_nobody_answers(services, config):
         port = closed.getsockname()[1]
     services.places |= dict.fromkeys(services.places, port)
     config(sso_profile())
-    refused = "cannot be reached (connection refused). To fix: make it reachable"
+    refused = "cannot be reached (connection refused). Make the service that the message names reachable"
     uri = f"http://127.0.0.1:{port}/CAISsecret"
     for error, words in (
         (failure({**BASE, "role_arn": ROLE}), f"{STS} {refused}"),
@@ -611,8 +611,8 @@ def test_a_certificate_that_is_not_trusted(services, monkeypatch):
     [
         ({**BASE, "role_session_name": "x"}, {}, "role_arn is missing in the options; role_session_name"),
         ({**BASE, "external_id": "x"}, {}, "role_arn is missing"),
-        ({"ecs_role_name": "r", "profile": "p"}, {}, "ecs_role_name and profile are both given"),
-        ({"ecs_role_name": "r", **BASE}, {}, "access key options and ecs_role_name are both given"),
+        ({"ecs_role_name": "r", "profile": "p"}, {}, "ecs_role_name and profile exclude each other"),
+        ({"ecs_role_name": "r", **BASE}, {}, "access key options, ecs_role_name and profile exclude"),
         ({**BASE, "role_arn": ROLE, "role_session_expiration": 60}, {}, "'60', which is no number of seconds"),
         (
             {},
