@@ -35,12 +35,16 @@ API_VERSION = "2014-08-15"
 LONGEST_PAUSE = 30.0
 _SECRET_PARAMETERS = ("ReplicatorPassword",)
 # What asking again does not change.
-_SETTLED = frozenset(
-    """
-    CaUnreadable CertificateRefused CredentialsMissing CredentialsUnusable InvalidOptions KeyServiceUnreachable
-    MissingLibrary ProxyUnusable
-    """.split()  # noqa: SIM905  # as a list it is longer and reads worse
-)
+_SETTLED = """
+CaUnreadable CertificateRefused CredentialsMissing CredentialsUnusable InvalidOptions KeyServiceUnreachable
+MissingLibrary ProxyUnusable
+"""
+
+
+class Answer(dict[str, Any]):
+    """What the service answered, and how many bytes that took."""
+
+    size = 0
 
 
 class Client:
@@ -139,7 +143,9 @@ class Client:
             or (code and code.lower() not in ("success", "ok", "200", "0"))
         )
         if not refused and 200 <= status < 300:
-            return answer
+            given = Answer(answer)
+            given.size = len(body)
+            return given
         is_its_word = bool(code)
         code = code or f"HTTP{status}"
         message = _shorten(code, message or "no message")
@@ -182,7 +188,7 @@ class Client:
 
 
 def _may_repeat(error: RdsError, repeatable: bool) -> bool:
-    if error.code in _SETTLED:
+    if error.code in _SETTLED.split():
         return False
     if error.outcome == "not_sent" or is_held_back(error.code, error.http_status):
         return True
