@@ -18,7 +18,7 @@ FLOORS = {
     "plugin_utils": ("_action", "_progress"),
     "_ansible": ("role", "api_check", "fleet", "links", "roles", "info", "run", "results", "connection", "specs"),
     "_dr": (
-        *("fleet", "role_changes", "probe", "link", "instances", "probe_findings"),
+        *("fleet", "role_changes", "probe", "link", "instances"),
         *("state", "precheck", "follow"),
     ),
     "_api": (
@@ -30,7 +30,7 @@ PLACES = {(floor, name): (-number, -place) for number, (floor, names) in enumera
           for place, name in enumerate(names)}  # fmt: skip
 # Where the outside world may come in, besides the standard library.
 ALLOWED = {
-    "ansible": {"modules", "action", "inventory", "filter", "_action", "_progress", "api_check", "fleet", "role"},
+    "ansible": {"modules", "action", "inventory", "filter", "_action", "_progress", "fleet", "role"},
     "requests": {"transport"},
     "alibabacloud_credentials": {"credential_library"},
 }
