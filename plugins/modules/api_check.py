@@ -83,7 +83,10 @@ answers:
   type: dict
   contains:
     request: {description: The operation with its parameters., type: str}
-    outcome: {description: V(answered), or the code of the refusal with its HTTP status., type: str, sample: answered}
+    outcome:
+      description: V(answered), or the code of the refusal with its HTTP status.
+      type: str
+      sample: answered
     fields:
       description: The path of each field, with the words and forms that it has.
       type: dict

@@ -10,7 +10,7 @@ import pytest
 from .conftest import ANOTHER_PYTHON, PASSWORD, make_pair
 
 PLAYBOOK = "alicloud.rds.verify_cloud"
-READS = {"DescribeDBInstanceAttribute", "DescribeReplicationLinkLogs"}  # with DBInstanceId, by which a pair knows its own
+READS = {"DescribeDBInstanceAttribute", "DescribeReplicationLinkLogs"}  # of this instance
 
 
 @pytest.fixture

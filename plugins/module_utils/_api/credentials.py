@@ -59,7 +59,7 @@ class _Resolver:
             raise RdsError("CredentialsMissing", f"{text} Set, but not read here: {unread}." if unread else text)
         is_named = found.place == "options" or self._options.get("profile")
         if not is_named and not role:  # what is named in a task is not changed by what somebody has exported
-            role = self._exported_role(found)
+            role = self._exported_role()
         if not role:
             return self._provider(found)
         what = f"RAM role {role['ram_role_arn']}"
@@ -120,10 +120,10 @@ class _Resolver:
             raise unusable(f"role_arn is missing in the options; {text}")
         return given or None
 
-    def _exported_role(self, found: Profile) -> Mapping[str, Any] | None:
-        """Return the role that the CLI and Terraform take from the environment; OIDC has taken it already."""
+    def _exported_role(self) -> Mapping[str, Any] | None:
+        """Return the role that the CLI and Terraform take from the environment; beside OIDC it belongs to that."""
         value = self._value
-        arn = value("ASSUME_ROLE_ARN", *(("ROLE_ARN",) if found.mode != "OIDC" else ()))
+        arn = value("ASSUME_ROLE_ARN", *(() if value("OIDC_TOKEN_FILE") else ("ROLE_ARN",)))
         fields = {"ram_role_arn": arn, "ram_session_name": value("ASSUME_ROLE_SESSION_NAME", "ROLE_SESSION_NAME")}
         fields |= {"expired_seconds": value("ASSUME_ROLE_SESSION_EXPIRATION"), "external_id": value("EXTERNAL_ID")}
         return fields if arn else None

@@ -512,7 +512,7 @@ def as_text(value: Any) -> str | None:
 def as_report(value: Any) -> str:
     """Return the end of a text of many lines; what is longer than any report is cut at once, at a line."""
     if not isinstance(value, str):
-        return ""
+        return as_text(value) or ""
     text = printable(value[-LONGEST_REPORT - 1 :])
     return text if len(value) <= LONGEST_REPORT else re.split(r"\n|\\n", text, maxsplit=1)[-1]
 

@@ -173,6 +173,34 @@ def test_a_role_of_the_environment_is_assumed_by_what_nothing_named(services, co
     assert keys({"profile": "p"}, **role)[1] == "profile 'p' (AK) of ~/.aliyun/config.json"
 
 
+@pytest.mark.parametrize("prefix", ["ALIBABA_CLOUD_", "ALIBABACLOUD_", "ALICLOUD_"])
+def test_a_role_beside_exported_keys_as_the_cli_takes_it(services, prefix):
+    services.external_id = "partner"
+    role = {f"{prefix}ROLE_ARN": ROLE, f"{prefix}ROLE_SESSION_NAME": "ops", f"{prefix}EXTERNAL_ID": "partner"}
+    assert keys({}, **BASE_ENVIRONMENT, **role)[0] == FIRST
+    assert services.calls[0].query["RoleSessionName"] == "ops"
+    oidc = {f"{prefix}OIDC_TOKEN_FILE": "/x", f"{prefix}OIDC_PROVIDER_ARN": PROVIDER}
+    assert keys({}, **BASE_ENVIRONMENT, **role, **oidc)[1] == "environment ALIBABA_CLOUD_ACCESS_KEY_ID"
+    assert len(services.calls) == 1
+
+
+@pytest.mark.parametrize("host", [STS_HOSTS[1], f"https://{STS_HOSTS[1]}", f"https://{STS_HOSTS[1]}/"])
+def test_the_host_of_sts_may_be_named(services, config, host):
+    assert keys({**BASE, "role_arn": ROLE}, ALIBABA_CLOUD_STS_ENDPOINT=host)[0] == FIRST
+    config({"name": "p", "mode": "RamRoleArn", **BASE, "ram_role_arn": ROLE, "sts_endpoint": host})
+    assert keys()[0] == FIRST
+    assert {call.host for call in services.calls} == {STS_HOSTS[1]}
+
+
+@pytest.mark.parametrize(
+    "host", ["http://sts.aliyuncs.com", "sts.aliyuncs.com/x", "x@sts.example", "s\\ts", "sts:0"]
+)
+def test_a_host_of_sts_that_is_none_is_refused(services, host):
+    role = {**BASE, "role_arn": ROLE}
+    assert "is no host of STS" in failure(role, ALIBABA_CLOUD_STS_ENDPOINT=host).message
+    assert "is no host of STS" in failure(role, ALIBABA_CLOUD_STS_REGION="x/.evil.example#").message
+
+
 def test_the_sts_of_a_region_and_of_its_vpc(services):
     options = {**BASE, "role_arn": ROLE}
     keys(options, ALIBABA_CLOUD_STS_REGION="cn-shanghai")
