@@ -85,3 +85,10 @@ def test_text_that_is_not_utf8_is_named(rds, run_as_action, name, interpreter):
 def test_the_region_of_the_environment(prefix, name):
     keys = {"access_key_id": "i", "access_key_secret": "s", "region_id": None}
     assert default_region(keys, {f"{prefix}{name}": "cn-x"}) == "cn-x"
+
+
+@pytest.mark.parametrize("name", ["wait_timeout", "wait_interval", "settle_timeout"])
+def test_a_time_may_be_infinite(rds, link, name):
+    rds.add_fault(stage="basebackup", fault="slow", seconds=0.4)
+    result = link(**{name: float("inf")})
+    assert result["outcome"] == "created" and result["link"]["state"] == "streaming"

@@ -192,9 +192,7 @@ def test_the_host_of_sts_may_be_named(services, config, host):
     assert {call.host for call in services.calls} == {STS_HOSTS[1]}
 
 
-@pytest.mark.parametrize(
-    "host", ["http://sts.aliyuncs.com", "sts.aliyuncs.com/x", "x@sts.example", "s\\ts", "sts:0"]
-)
+@pytest.mark.parametrize("host", ["http://sts.aliyuncs.com", "sts.aliyuncs.com/x", "x@sts.example", "s\\ts", "sts:0"])
 def test_a_host_of_sts_that_is_none_is_refused(services, host):
     role = {**BASE, "role_arn": ROLE}
     assert "is no host of STS" in failure(role, ALIBABA_CLOUD_STS_ENDPOINT=host).message
