@@ -53,7 +53,7 @@ InvalidSecurityToken: get new temporary keys to assume the role with
 Throttling: run again later
 """
 
-Fetched = tuple[Credentials, float | None]  # with the time at which they end, None if they do not say
+Fetched = tuple[Credentials, Any]  # with the time at which they end, None if they do not say
 
 
 class Asked(NamedTuple):

@@ -32,12 +32,9 @@ from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import Rd
 try:
     import requests
     from requests.adapters import HTTPAdapter
-    from urllib3.connection import HTTPConnection, HTTPSConnection
-    from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 except ImportError:
     HAS_REQUESTS = False
-    HTTPAdapter = HTTPConnection = HTTPSConnection = object  # type: ignore[misc,assignment]  # stand-ins
-    HTTPConnectionPool = HTTPSConnectionPool = object  # type: ignore[misc,assignment]  # stand-ins
+    HTTPAdapter = object  # type: ignore[misc,assignment]  # a stand-in
 else:
     HAS_REQUESTS = True
 
@@ -157,6 +154,7 @@ class Transport:
         :raises RdsError: about a mistake in the settings of this machine, which asking again does not change
         """
         attempt = _Attempt(time.monotonic() + self._total, self._read)
+        found: list[BaseException] = []
         self._adapter.attempt = attempt
         try:
             with self._session.request(
@@ -318,12 +316,15 @@ class _Adapter(HTTPAdapter):
         super().init_poolmanager(*args, **kwargs)
         self._watch(self.poolmanager)
 
-    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
-        return self._watch(super().proxy_manager_for(*args, **kwargs))
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        is_known = proxy in self.proxy_manager
+        manager = super().proxy_manager_for(proxy, **kwargs)
+        return manager if is_known else self._watch(manager)
 
     def _watch(self, manager: Any) -> Any:
+        """Have a manager make watched connections of its own kind: one for SOCKS has others."""
         manager.pool_classes_by_scheme = {
-            "http": type("Pool", (HTTPConnectionPool,), {"ConnectionCls": _watched(HTTPConnection, self)}),
-            "https": type("Pool", (HTTPSConnectionPool,), {"ConnectionCls": _watched(HTTPSConnection, self)}),
+            scheme: type("Pool", (pool,), {"ConnectionCls": _watched(pool.ConnectionCls, self)})
+            for scheme, pool in manager.pool_classes_by_scheme.items()
         }
         return manager

@@ -39,7 +39,7 @@ _FORMS = {  # the first that fits
     "one word": r"\w+",
 }
 Fields = dict[str, set[str]]
-Request = tuple[str, str | None, str, dict[str, str]]  # id, region, operation, parameters
+Request = tuple[str, Any, str, dict[str, str]]  # id, region, operation, parameters
 
 
 def probe(
