@@ -25,7 +25,7 @@ from tests.rds_emulator.client import Emulator
 
 from .conftest import Played, account, show
 
-SECRET = '0perat\'r"pw"100%+=/'
+SECRET = '0perat\'r "pw" 100% +=/é'
 _numbers = itertools.count(1)
 # What an operator needs and no more: pg_monitor to look, the table, and for the fence one parameter.
 GRANTS = [

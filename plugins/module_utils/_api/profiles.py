@@ -93,12 +93,13 @@ class Profile:
         """Return the profile if nothing is missing, and if its keys have no character that no key has."""
         needed = dict(_table(_MODES))[self.mode]
         missing = [self.names.get(name, name) for name in needed if not self.fields.get(name)]
+        where = self.place.split(" ")[0] if self.names else self.place  # for short: options, environment
         if missing:
-            raise unusable(f"{' and '.join(missing)} is missing in the {self.place}: they belong together.")
+            raise unusable(f"{' and '.join(missing)} is missing in the {where}: they belong together.")
         for name in ("access_key_id", "access_key_secret", "sts_token"):
             value = self.fields.get(name) or "-"
             if not (isinstance(value, str) and PLAIN.fullmatch(value)):
-                text = f"{self.names.get(name, name)} in the {self.place} holds a blank, a line break or another"
+                text = f"{self.names.get(name, name)} in the {where} holds a blank, a line break or another"
                 raise unusable(f"{text} character that no key has: copy it anew. Nothing was sent.")
         return self
 
