@@ -51,7 +51,8 @@ def test_planned_promotion_waits_for_the_last_byte_and_keeps_the_fence(linked):
     spare = linked.rds.add_instance(id=f"{linked.dr}-spare", region_id="cn-hangzhou")["id"]
     home = {"dr_link_spare_instance_id": spare, "dr_link_spare_region_id": "cn-hangzhou",
             "dr_link_replicator_account": "dr_sync", "dr_link_replicator_password": PASSWORD}  # fmt: skip
-    assert linked.play("reprotect", "--check", **home).changed() == 0
+    linked.play("reprotect", "--check", **home)
+    assert [e["params"]["DryRun"] for e in linked.rds.journal("CreateReplicationLink")][-1] == "true"
     assert linked.play("reprotect", **home).changed() == 1
     linked.write(linked.dr, 3)
     assert eventually(lambda: linked.orders(spare) == 3)
@@ -77,8 +78,9 @@ def test_forced_promotion_does_not_need_the_source(linked):
 def test_task_files_of_the_user_run_before_after_and_on_failure(linked, tmp_path):
     for name in ("before", "after", "failure"):
         (tmp_path / f"{name}.yml").write_text(f"- ansible.builtin.debug: {{msg: 'HOOK {name} ran'}}\n")
-    hooks = {"dr_link_before_promote": str(tmp_path / "before.yml"), "dr_link_after_promote": str(tmp_path / "after.yml"),
-             "dr_link_on_failure": str(tmp_path / "failure.yml"), "dr_link_promote_mode": "planned"}  # fmt: skip
+    names = {"before_promote": "before", "after_promote": "after", "on_failure": "failure"}
+    hooks = {f"dr_link_{variable}": str(tmp_path / f"{name}.yml") for variable, name in names.items()}
+    hooks["dr_link_promote_mode"] = "planned"
     absent = linked.play("promote", fails=True, **{**hooks, "dr_link_after_promote": str(tmp_path / "no.yml")})
     assert "no.yml: no such task file" in absent.output and linked.sent("DeleteReplicationLink") == []
     linked.rds.break_link(linked.dr, "replay_paused")
