@@ -1,7 +1,8 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 """Promotions that are killed at every step, that race, and that run under all kinds of writers. On real clusters.
 
-FAILOVERS=50 runs that many promotions under writers, and that many races, instead of two.
+FAILOVERS=50 runs that many promotions under writers, and that many races, instead of two; more than two also end a run
+at every step in both ways.
 """
 
 from __future__ import annotations
@@ -153,8 +154,13 @@ def settle(linked) -> None:
     assert eventually(lambda: do(linked, VERIFY)["topology"]["dr_instance"]["status"] == "Running")
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["kill", "interrupt"])
-@pytest.mark.parametrize("at", EVENTS)
+ENDS = list(itertools.product(EVENTS, (signal.SIGKILL, signal.SIGINT)))
+if MANY <= 2:  # of each kind of moment one
+    ENDS = [(at, signal.SIGKILL) for at in ("fence up", "last byte replayed", "promoted", "out of recovery")]
+    ENDS += [(at, signal.SIGINT) for at in ("sessions ended", "request sent", "out of recovery")]
+
+
+@pytest.mark.parametrize(("at", "number"), ENDS, ids=[f"{at}-{number.name}" for at, number in ENDS])
 def test_after_a_kill_the_servers_are_as_verify_says_and_one_command_goes_on(linked, applications, at, number):
     assert killed(linked, at, number).returncode != 0
     settle(linked)
