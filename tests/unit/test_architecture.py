@@ -22,7 +22,7 @@ FLOORS = {
     ),
     "_dr": (
         *("fleet", "source", "inspection", "role_changes", "probe", "link", "instances", "probe_findings"),
-        *("state", "verification", "postgres", "precheck", "seen", "follow"),
+        *("state", "verification", "primary_checks", "checklist", "postgres", "precheck", "facts", "seen", "follow"),
     ),
     "_api": (
         *("client", "pace", "credentials", "credential_library", "profiles", "credential_errors"),
@@ -36,6 +36,7 @@ ALLOWED = {
     "ansible": {"modules", "action", "inventory", "filter", "_action", "_progress", "api_check", "fleet", "role"},
     "requests": {"transport"},
     "alibabacloud_credentials": {"credential_library"},
+    "psycopg": {"postgres"},
 }
 
 SOURCES = sorted(path for path in PLUGINS.rglob("*.py") if "doc_fragments" not in path.parts)
