@@ -254,7 +254,7 @@ _UNCOMPARED = (
 
 def _blocked(facts: Facts, end: End) -> Check:
     blockers, waits = facts["blockers"] or [], facts["startup_waits"]
-    readers = (facts["readers"] or []) if waits and not blockers else []
+    readers = [] if blockers else facts["readers"] or []
     text = f"Replay at {end.name} waits for {people(blockers)}." if blockers else ""
     if waits and not blockers:
         text = f"Replay at {end.name} waits ({waits}) for one of: {people(readers) or 'sessions that are not seen'}."
