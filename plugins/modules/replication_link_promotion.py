@@ -14,7 +14,11 @@ author:
 description:
   - Makes a DR instance a primary of its own, for good (C(DeleteReplicationLink) with C(PromoteToMaster=true)). This is
     the failover. The link cannot be taken up again; the instance would have to be emptied and linked anew.
-  - The old source is not touched. Whoever still writes there writes what the new primary never sees.
+  - With O(postgres), both servers are asked. A planned promotion then runs all checks of
+    M(alicloud.rds.replication_link_verify), waits until the last byte is replayed, promotes once, and has the new
+    primary acknowledge a row. Everything in RV(said) was read back.
+  - With O(fence), the old primary is shut first, and stays shut. Without it, whoever still writes there writes what the
+    new primary never sees.
   - An instance that was promoted from its link before is left alone. One that never had a link, or is the primary of
     one, is an error, so that a wrong id is not taken for success.
 options:
@@ -44,7 +48,36 @@ options:
       - The lag as measured elsewhere, by the LSNs of both sides for example. The service does not always tell it. If
         both are known, the larger one counts.
     type: int
+  fence:
+    description:
+      - Whether to shut the source for its clients before the promotion. Needs O(postgres) and O(mode=planned).
+      - It is taken down again if the promotion does not begin. Where it may have begun, the fence stays up, recorded at
+        both servers; M(alicloud.rds.replication_link_fence) takes it down.
+    type: bool
+    default: false
+  fence_method:
+    description:
+      - As O(alicloud.rds.replication_link_fence#module:method).
+    type: str
+    choices: [database, system, hook]
+    default: database
+  lag_timeout:
+    description:
+      - Seconds for the sessions of clients to end, and for the standby to replay the last byte.
+    type: float
+    default: 60.0
+  skip_checks:
+    description:
+      - Ids of checks to leave out.
+    type: list
+    elements: str
+    default: []
+  expect:
+    description:
+      - The RV(digest) of an approved preview. If the roles or a check have changed since then, nothing is done.
+    type: str
 extends_documentation_fragment:
+  - alicloud.rds._postgres
   - alicloud.rds._waiting
   - alicloud.rds._connection
   - alicloud.rds._connection.as_dictionary
@@ -86,6 +119,39 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+said:
+  description: What each side is now, in sentences, as it was read back.
+  returned: always, empty without O(postgres)
+  type: list
+  elements: str
+digest:
+  description: What an approval of this preview is for, to be given as O(expect).
+  returned: always, null without O(postgres)
+  type: str
+events:
+  description: What has happened, in order.
+  returned: always, empty without O(postgres)
+  type: list
+  elements: dict
+  contains:
+    event: {description: What., type: str, sample: fence up}
+    at: {description: "When, by the clock of the machine that runs the task, UTC.", type: str}
+fence:
+  description: The fence of this run.
+  returned: always, null without O(postgres)
+  type: dict
+  contains:
+    state: {description: "V(none), V(up), V(down) or V(unknown).", type: str}
+    method: {description: Its method., type: str}
+    holes: {description: What it does not stop., type: str}
+run:
+  description: Id of this run, as it is recorded with the fence.
+  returned: always, null without O(postgres)
+  type: str
+transactions_after_fence:
+  description: How many transactions began at the old primary after its last byte was read; null if it does not answer.
+  returned: always
+  type: int
 outcome:
   description:
     - What happened. V(unchanged), it was so already. V(promoted), the instance is a primary now.

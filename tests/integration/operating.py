@@ -21,21 +21,32 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible import specs as _arguments
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.links import LINK
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import run
+from ansible_collections.alicloud.rds.plugins.module_utils._dr import source
 from tests.rds_emulator.client import Emulator
 
 from .conftest import Played, account, show
 
 SECRET = '0perat\'r "pw" 100% +=/é'
 _numbers = itertools.count(1)
-# What an operator needs and no more: pg_monitor to look, the table, and for the fence one parameter.
+# A database with its owner, and what an operator needs and no more.
+SHOP = "shop"
 GRANTS = [
+    "CREATE ROLE shop_owner LOGIN",
+    "GRANT shop_owner TO dr_operator",
+    "GRANT pg_signal_backend TO dr_operator",
+    "CREATE DATABASE shop OWNER shop_owner",
+    "CREATE DATABASE dr_link",
+]
+IN_SHOP = [
     "CREATE TABLE orders (id bigint PRIMARY KEY, item text NOT NULL)",
     "INSERT INTO orders VALUES (1, 'anvil')",
-    "CREATE TABLE dr_link_canary (id text PRIMARY KEY, written_at timestamptz NOT NULL DEFAULT clock_timestamp())",
-    "GRANT SELECT, INSERT ON dr_link_canary TO dr_operator",
-    "GRANT ALTER SYSTEM ON PARAMETER default_transaction_read_only TO dr_operator",
-    "GRANT EXECUTE ON FUNCTION pg_reload_conf() TO dr_operator",
-    "GRANT pg_signal_backend TO dr_operator",
+    "ALTER TABLE orders OWNER TO shop_owner",
+]
+MAINTENANCE = [
+    f"CREATE TABLE dr_link_canary ({source.CANARY})",
+    f"CREATE TABLE dr_link_fence ({source.FENCE})",
+    "GRANT SELECT, INSERT, DELETE ON dr_link_canary TO dr_operator",
+    "GRANT SELECT, INSERT, UPDATE, DELETE ON dr_link_fence TO dr_operator",
 ]
 OPERATOR = {"name": "dr_operator", "password": SECRET, "attributes": ["LOGIN"], "member_of": ["pg_monitor"]}
 
@@ -88,10 +99,13 @@ class Linked:
         return self.rds.sql(cluster, f"SELECT {expression} AS value")[0]["value"]
 
     def write(self, cluster: str, number: int) -> None:
-        self.rds.sql(cluster, f"INSERT INTO orders VALUES ({number}, 'late')")
+        self.rds.sql(cluster, f"INSERT INTO orders VALUES ({number}, 'late')", SHOP)
 
     def orders(self, cluster: str) -> int:
-        return int(self.value(cluster, "(SELECT count(*) FROM orders)"))
+        return int(self.rds.sql(cluster, "SELECT count(*) AS n FROM orders", SHOP)[0]["n"])
+
+    def is_shut(self, cluster: str) -> bool:
+        return not self.value(cluster, "(SELECT datallowconn FROM pg_database WHERE datname = 'shop')")
 
 
 @pytest.fixture
@@ -99,14 +113,15 @@ def linked(rds_emulator_postgres: Emulator, play: Callable[..., Played]) -> Link
     rds, number = rds_emulator_postgres, next(_numbers)
     worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
     accounts = [account(), OPERATOR]
-    source = rds.add_instance(
-        id=f"pgm-op-{worker}-src{number}", region_id="cn-hangzhou", accounts=accounts, sql=GRANTS
-    )["id"]
+    place = rds.add_instance(id=f"pgm-op-{worker}-src{number}", region_id="cn-hangzhou", accounts=accounts, sql=GRANTS)
+    for database, statements in ((SHOP, IN_SHOP), ("dr_link", MAINTENANCE)):
+        for statement in statements:
+            rds.sql(place["id"], statement, database)
     dr = rds.add_instance(id=f"pgm-op-{worker}-dr{number}")["id"]
     given = {
         "dr_instance_id": dr,
         "source_category": "aliyunRDS",
-        "source_instance_name": source,
+        "source_instance_name": place["id"],
         "source_instance_region_id": "cn-hangzhou",
         "replicator_account": "dr_sync",
         "replicator_password": account()["password"],
@@ -116,7 +131,7 @@ def linked(rds_emulator_postgres: Emulator, play: Callable[..., Played]) -> Link
     options = ArgumentSpecValidator(rules["argument_spec"]).validate(given).validated_parameters
     made = run(LINK, options, check_mode=False, diff=False, environment=rds.environment)
     assert made["link"]["state"] == "streaming", made
-    return Linked(rds, source, dr, play)
+    return Linked(rds, place["id"], dr, play)
 
 
 def results(run: Played) -> dict[str, str]:

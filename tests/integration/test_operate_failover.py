@@ -10,7 +10,7 @@ import time
 import pg8000.native
 
 from .conftest import PASSWORD, eventually
-from .operating import errors, linked
+from .operating import linked
 
 __all__ = ["linked"]  # a fixture
 
@@ -19,23 +19,40 @@ def test_planned_promotion_waits_for_the_last_byte_and_keeps_the_fence(linked):
     linked.rds.break_link(linked.dr, "replay_paused")
     linked.write(linked.source, 2)
     lagging = {"dr_link_skip_checks": ["replay", "canary"], "dr_link_lag_timeout": 1}
-    late = linked.play("promote", fails=True, dr_link_promote_mode="planned", **lagging)
-    assert "did not catch up" in late.output and "Nothing was sent to the service" in late.output
-    assert linked.sent("DeleteReplicationLink") == []
+    late = linked.play("promote", fails=True, dr_link_promote_mode="planned", dr_link_fence=True, **lagging)
+    assert "did not catch up" in late.output and "The fence was taken down" in late.output
+    assert late.results["done"]["fence"]["state"] == "down" and late.results["done"]["outcome"] == "not_sent"
+    assert linked.sent("DeleteReplicationLink") == [] and not linked.is_shut(linked.source)
 
     linked.rds.repair_link(linked.dr)
-    run = linked.play("promote", dr_link_promote_mode="planned", dr_link_fence=True)
-    assert run.results["done"]["outcome"] == "promoted"
-    assert "and takes rows" in run.output and "is fenced and stays so" in run.output
+    preview = linked.play("promote", "--check", dr_link_promote_mode="planned", dr_link_fence=True)
+    digest = preview.results["done"]["digest"]
+    assert f"dr_link_expect={digest}" in preview.output and linked.sent("DeleteReplicationLink") == []
+    stale = linked.play("promote", fails=True, dr_link_promote_mode="planned", dr_link_expect="0123456789abcdef")
+    assert "preview again" in stale.output and linked.sent("DeleteReplicationLink") == []
+
+    run = linked.play("promote", dr_link_promote_mode="planned", dr_link_fence=True, dr_link_expect=digest)
+    done = run.results["done"]
+    assert done["outcome"] == "promoted" and done["transactions_after_fence"] == 0
+    assert "has acknowledged a row" in run.output and "is fenced and stays so" in run.output
+    assert [event["event"] for event in done["events"]] == [
+        *("checked", "fence up", "sessions ended", "last byte replayed", "request sent", "promoted"),
+        *("out of recovery", "new primary opened", "first row acknowledged"),
+    ]
     assert linked.orders(linked.dr) == 2
     assert not linked.value(linked.dr, "pg_is_in_recovery()")
-    assert linked.value(linked.source, "current_setting('default_transaction_read_only')") == "on"
+    assert linked.is_shut(linked.source) and not linked.is_shut(linked.dr)
+
+    again = linked.play("promote", dr_link_promote_mode="planned", dr_link_fence=True)
+    assert again.results["done"]["outcome"] == "unchanged" and len(linked.sent("DeleteReplicationLink")) == 1
+    opened = linked.play("unfence", fails=True)
+    assert "there would be two primaries" in opened.output and linked.is_shut(linked.source)
 
 
 def test_forced_promotion_does_not_need_the_source(linked):
     linked.rds.break_link(linked.dr, "source_gone")
     refused = linked.play("promote", fails=True, dr_link_promote_mode="planned")
-    assert "both_sides_reachable" in errors(refused)
+    assert "both_sides_reachable" in {c["id"] for c in refused.results["done"]["checks"] if c["result"] == "error"}
     assert f"{linked.source} at 127.0.0.1" in refused.output
     assert "dr_link_promote_mode=forced" in refused.output, "whoever sees this at night is told the way out"
 
@@ -45,7 +62,7 @@ def test_forced_promotion_does_not_need_the_source(linked):
 
     run = linked.play("promote", dr_link_promote_mode="forced", dr_link_promote_confirm=linked.dr)
     assert run.results["done"]["outcome"] == "promoted"
-    assert "What may be lost" in run.output and "does not answer as a primary" in run.output
+    assert "has received WAL up to" in run.output and "does not answer as a primary" in run.output
     assert not linked.value(linked.dr, "pg_is_in_recovery()")
 
 
@@ -55,7 +72,7 @@ def test_a_fence_is_taken_down_when_the_promotion_is_refused(linked):
     run = linked.play("promote", fails=True, dr_link_promote_mode="planned", dr_link_fence=True)
     assert len(linked.sent("DeleteReplicationLink")) == 1
     assert "The fence was taken down" in run.output
-    assert linked.value(linked.source, "current_setting('default_transaction_read_only')") == "off"
+    assert not linked.is_shut(linked.source)
     linked.write(linked.source, 2)
     assert eventually(lambda: linked.orders(linked.dr) == 2)
 
@@ -72,7 +89,7 @@ class Writer(threading.Thread):
         while not self.over.is_set():
             try:
                 port = next(self.ports)
-                with pg8000.native.Connection("app", "127.0.0.1", "postgres", port, PASSWORD, timeout=5) as connection:
+                with pg8000.native.Connection("app", "127.0.0.1", "shop", port, PASSWORD, timeout=5) as connection:
                     while not self.over.is_set():
                         number = next(numbers)
                         connection.run("INSERT INTO orders VALUES (:n, 'app')", n=number)
@@ -85,7 +102,7 @@ class Writer(threading.Thread):
 
 def test_no_acknowledged_row_is_lost_in_a_fenced_promotion_under_writes(linked):
     linked.rds.sql(linked.source, "CREATE ROLE app LOGIN PASSWORD '{}'".format(PASSWORD.replace("'", "''")))
-    linked.rds.sql(linked.source, "GRANT INSERT ON orders TO app")
+    linked.rds.sql(linked.source, "GRANT INSERT ON orders TO app", "shop")
     ports = {name: linked.rds.instances[name]["port"] for name in (linked.source, linked.dr)}
     application = Writer(list(ports.values()))
     application.start()
@@ -99,6 +116,6 @@ def test_no_acknowledged_row_is_lost_in_a_fenced_promotion_under_writes(linked):
         application.over.set()
         application.join(10)
     assert application.refused, "the promotion has shut the application out for a moment"
-    kept = {row["id"] for row in linked.rds.sql(linked.dr, "SELECT id FROM orders")}
+    kept = {row["id"] for row in linked.rds.sql(linked.dr, "SELECT id FROM orders", "shop")}
     missing = set(application.acknowledged) - kept
     assert not missing, f"{len(missing)} of {len(application.acknowledged)} acknowledged rows are missing"

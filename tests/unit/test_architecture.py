@@ -17,11 +17,22 @@ FLOORS = {
     "plugins": ("modules", "action", "inventory", "filter"),
     "plugin_utils": ("_action", "_progress", "_reports"),
     "_ansible": (
-        *("role", "api_check", "prepare", "verify", "fleet", "links", "roles", "info"),
+        *("role", "api_check", "prepare", "fencing", "roles", "verify", "fleet", "links", "info"),
         *("run", "results", "connection", "specs"),
     ),
     "_dr": (
-        *("fleet", "source", "inspection", "role_changes", "probe", "link", "instances", "probe_findings"),
+        *(
+            "fleet",
+            "source",
+            "failover",
+            "fence",
+            "inspection",
+            "role_changes",
+            "probe",
+            "link",
+            "instances",
+            "probe_findings",
+        ),
         *("state", "verification", "primary_checks", "checklist", "postgres", "precheck", "facts", "seen", "follow"),
     ),
     "_api": (

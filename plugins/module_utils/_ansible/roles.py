@@ -15,16 +15,70 @@ from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import O
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.specs import (
     REPLICATION_LINK_PROMOTION,
     REPLICATION_LINK_REBUILD,
+    refuse,
 )
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.verify import logins_of
+from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.failover import Failover, Order, Promoter
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.fence import HOLES
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.follow import drive
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.inspection import Look
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.role_changes import Guards, RoleChangeResult, RoleChanges
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.state import Lag
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.verification import lag_bytes
 
 
 def promote(options: Mapping[str, Any], clients: Clients, check_mode: bool) -> dict[str, Any]:
-    """Make a DR instance a primary of its own."""
-    guards = Guards(max_lag_bytes=options["max_lag_bytes"], measured_lag_bytes=options["measured_lag_bytes"])
-    changes, forced = _role_changes(options, clients, check_mode), options["mode"] == "forced"
-    return _fields(drive(changes.promote(options["dr_instance_id"], guards, forced=forced)))
+    """Make a DR instance a primary of its own; with `postgres`, both servers are asked and the result is proved."""
+    if options["postgres"] is None:
+        refuse(["fence needs postgres: how to log in at both servers"] * options["fence"])
+        guards = Guards(max_lag_bytes=options["max_lag_bytes"], measured_lag_bytes=options["measured_lag_bytes"])
+        changes, forced = _role_changes(options, clients, check_mode), options["mode"] == "forced"
+        return {**_fields(drive(changes.promote(options["dr_instance_id"], guards, forced=forced)))}
+    question = Look(options["dr_instance_id"], logins_of(options), follow_row=not check_mode)
+    order = Order(
+        question=question,
+        forced=options["mode"] == "forced",
+        fence=options["fence"],
+        method=options["fence_method"],
+        max_lag_bytes=options["max_lag_bytes"],
+        lag_timeout=options["lag_timeout"],
+        skip_checks=tuple(options["skip_checks"]),
+        expect=options["expect"],
+        check_mode=check_mode,
+    )
+
+    def changes_of(check_mode: bool) -> RoleChanges:
+        return _role_changes(options, clients, check_mode)
+
+    promoter = Promoter(clients.home, clients, changes_of, clients.has_written, order)
+    try:
+        done = promoter.run()
+    except RdsError as error:
+        failover = error.context.pop("failover", None)
+        if failover is not None:
+            checks = {"checks": failover.checks, "lag": Lag(lag_bytes(failover.seen))}
+            error.context = {**_failover(failover), **error.context, **checks}
+        raise
+    return {**_fields(done.change), **_failover(done)} if done.change else _failover(done)
+
+
+def _failover(done: Failover) -> dict[str, Any]:
+    """Return the keys of a result that are about PostgreSQL."""
+    fence = {"state": done.fence_state, "method": done.fence.method if done.fence else None}
+    fence["holes"] = HOLES if fence["method"] == "system" else None
+    change = done.change
+    return {
+        "changed": bool(change and change.changed) or done.fence_state in ("up", "unknown"),
+        "run": done.run,
+        "checks": checks_as_result(done.checks),
+        "digest": done.digest,
+        "events": done.events,
+        "fence": fence,
+        "said": done.said,
+        "transactions_after_fence": done.lost,
+        "warnings": [*(change.warnings if change else []), *done.warnings],
+    }
 
 
 def rebuild(options: Mapping[str, Any], clients: Clients, check_mode: bool) -> dict[str, Any]:
@@ -61,6 +115,14 @@ def _roles(topology: Mapping[str, Any]) -> dict[str, Any]:
     return {name: side.get("instance_id") if isinstance(side, dict) else side for name, side in topology.items()}
 
 
+_FAILOVER: dict[str, Any] = {
+    "run": None,
+    "digest": None,
+    "events": [],
+    "fence": None,
+    "said": [],
+    "transactions_after_fence": None,
+}
 _EMPTY: dict[str, Any] = {
     "changed": False,
     "outcome": None,
@@ -72,5 +134,5 @@ _EMPTY: dict[str, Any] = {
     "lag": {"bytes": None, "seconds": None},
     "seconds": None,
 }
-PROMOTION = Operation(REPLICATION_LINK_PROMOTION, promote, _EMPTY)
+PROMOTION = Operation(REPLICATION_LINK_PROMOTION, promote, {**_EMPTY, **_FAILOVER})
 REBUILD = Operation(REPLICATION_LINK_REBUILD, rebuild, _EMPTY)

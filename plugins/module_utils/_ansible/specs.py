@@ -138,20 +138,6 @@ REPLICATION_LINK_INFO: dict[str, Any] = {
     "supports_check_mode": True,
 }
 
-REPLICATION_LINK_PROMOTION: dict[str, Any] = {
-    "argument_spec": {
-        "dr_instance_id": {"type": "str", "required": True},
-        "mode": {"type": "str", "choices": ["planned", "forced"], "required": True},
-        "confirm": {"type": "str"},
-        "max_lag_bytes": {"type": "int", "default": 0},
-        "measured_lag_bytes": {"type": "int"},
-        **_WAITING,
-        **_MODULE_CONNECTION,
-    },
-    "required_if": [("mode", "forced", ("confirm",))],
-    "supports_check_mode": True,
-}
-
 REPLICATION_LINK_REBUILD: dict[str, Any] = {
     "argument_spec": {
         "dr_instance_id": {"type": "str", "required": True},
@@ -229,6 +215,40 @@ REPLICATION_LINK_VERIFY: dict[str, Any] = {
     "supports_check_mode": True,
 }
 
+REPLICATION_LINK_PROMOTION: dict[str, Any] = {
+    "argument_spec": {
+        "dr_instance_id": {"type": "str", "required": True},
+        "mode": {"type": "str", "choices": ["planned", "forced"], "required": True},
+        "confirm": {"type": "str"},
+        "max_lag_bytes": {"type": "int", "default": 0},
+        "measured_lag_bytes": {"type": "int"},
+        "postgres": POSTGRES,
+        "fence": {"type": "bool", "default": False},
+        "fence_method": {"type": "str", "choices": ["database", "system", "hook"], "default": "database"},
+        "lag_timeout": {"type": "float", "default": 60.0},
+        "skip_checks": {"type": "list", "elements": "str", "default": []},
+        "canary_table": {"type": "str", "default": "dr_link_canary"},
+        "expect": {"type": "str"},
+        **_WAITING,
+        **_MODULE_CONNECTION,
+    },
+    "required_if": [("mode", "forced", ("confirm",))],
+    "supports_check_mode": True,
+}
+
+REPLICATION_LINK_FENCE: dict[str, Any] = {
+    "argument_spec": {
+        "dr_instance_id": {"type": "str", "required": True},
+        "state": {"type": "str", "choices": ["up", "down"], "required": True},
+        "method": {"type": "str", "choices": ["database", "system", "hook"], "default": "database"},
+        "timeout": {"type": "float", "default": 60.0},
+        **{name: _ENTRY[name] for name in _SOURCE},
+        "postgres": {**POSTGRES, "required": True},
+        **_MODULE_CONNECTION,
+    },
+    "supports_check_mode": True,
+}
+
 REPLICATION_SOURCE: dict[str, Any] = {
     "argument_spec": {
         **{name: REPLICATION_LINK["argument_spec"][name] for name in _SOURCE},
@@ -254,12 +274,15 @@ DR_LINK: dict[str, Any] = {
     "metrics_file": {"type": "path"},
     "skip_checks": {"type": "list", "elements": "str", "default": []},
     "max_lag_bytes": {"type": "int"},
-    "lag_timeout": {"type": "int", "default": 60},
+    "lag_timeout": {"type": "float", "default": 60.0},
     "canary_table": {"type": "str", "default": "dr_link_canary"},
     "canary_timeout": {"type": "float"},
     "fence": {"type": "bool", "default": False},
+    "fence_method": {"type": "str", "choices": ["database", "system", "hook"], "default": "database"},
+    "expect": {"type": "str"},
     "promote_mode": {"type": "str", "choices": ["planned", "forced"]},
     "promote_confirm": {"type": "str"},
+    **{name: {"type": "path"} for name in ("before_promote", "after_promote", "on_failure")},
     "rebuild_confirm": {"type": "str"},
 }
 

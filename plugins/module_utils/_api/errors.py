@@ -221,6 +221,26 @@ plan by its id (dry_run_task_id).
     LinkEnded
 fix_checks: Work through these lines; the links that are not named are as asked for.
     LinksFailed
+retry_later: Wait until the other run has ended, then run again. Nothing was changed by this one.
+    AnotherRun
+decide: Take the fence down (playbook alicloud.rds.unfence), or finish what it was put up for.
+    FenceExists
+decide: Keep the old primary shut, and rebuild it as a DR instance when nothing on it is needed.
+    StandbyPromoted
+fix_source: End what the message names at the source, then run again.
+    FenceFailed
+decide: Read the checks of the new preview, and approve it.
+    PreviewOutdated
+retry_later: Find what delays replay or still writes, then run again.
+    StandbyLags
+fix_source: Read what PostgreSQL says, and run the playbook alicloud.rds.verify.
+    PostgresRefused
+decide: Log in at the instance and run SELECT pg_is_in_recovery(); then run the playbook alicloud.rds.verify.
+    PromotionUnproved
+decide: Compare the rows of both servers before clients are sent to the new primary.
+    TransactionsAfterFence
+fix_input: Give the server's own port in postgres.instances.
+    PoolerAnswers
 fix_source: Run these statements at the source, or log in as somebody who may.
     SourceUnprepared
 fix_checks: Work through these checks; each has its own remedy. Nothing was changed.

@@ -84,40 +84,40 @@ def is_read_only(facts: Facts) -> bool:
 
 def user_databases(facts: Facts) -> list[Row]:
     """Return the databases that clients may use: no templates, and not the maintenance database."""
-    return [each for each in facts["databases"] if not each["template"] and each["name"] != MAINTENANCE]
+    own = {MAINTENANCE, facts["database"]} if facts["fence_table"] else {MAINTENANCE}
+    return [each for each in facts["databases"] if not each["template"] and each["name"] not in own]
 
 
-def open_databases(facts: Facts) -> list[Row]:
-    """Return the user databases that accept connections. The database `postgres` counts only if it may hold tables."""
-    return [
-        each
-        for each in user_databases(facts)
-        if each["open"] and not (each["name"] == "postgres" and _is_empty(facts, "postgres"))
-    ]
+def databases_to_shut(facts: Facts) -> list[str]:
+    """Return the open databases that a fence shuts: all but the maintenance database, and `postgres` if it is empty."""
+    names = [each["name"] for each in user_databases(facts) if each["open"]]
+    return [name for name in names if not (name == "postgres" and _is_empty(facts, name))]
 
 
 def is_shut(facts: Facts) -> bool:
     """Whether clients cannot write at this server: what a fence leaves."""
     closed = [each for each in user_databases(facts) if not each["open"]]
-    return is_read_only(facts) or (bool(closed) and not open_databases(facts))
+    return is_read_only(facts) or (bool(closed) and not databases_to_shut(facts))
 
 
 def foreign_databases(facts: Facts) -> list[Row]:
     """Return the open databases that a fence of this account could not close."""
-    return [] if facts["superuser"] else [each for each in open_databases(facts) if not each["mine"]]
+    names = [] if facts["superuser"] else databases_to_shut(facts)
+    return [each for each in facts["databases"] if each["name"] in names and not each["mine"]]
 
 
 def fence_methods(facts: Facts) -> dict[str, list[str]]:
     """Return for each method of a fence what prevents it at this primary, in sentences; empty: it will work."""
     superuser, user = facts["superuser"], facts["user"]
     owners = [f"{each['name']} belongs to {each['owner']}" for each in foreign_databases(facts)]
+    table = [] if facts["fence_table"] else ["there is no table dr_link_fence (playbook alicloud.rds.prepare_source)"]
     sessions = [] if superuser or facts["signal"] else [f"{user} is no member of pg_signal_backend"]
     if not superuser and facts["superuser_sessions"]:
         sessions.append(f"sessions of superusers cannot be ended ({people(facts['superuser_sessions'])})")
     system = [] if superuser or facts["alter_system"] else [f"{user} may not ALTER SYSTEM"]
     system += [] if facts["allow_alter_system"] else ["allow_alter_system is off"]
-    system += [f"{whose(row)} has {row['setting']}" for row in read_only_settings(facts, False)]
-    return {"database": owners + sessions, "system": system + sessions, "hook": []}
+    system += [f"{whose(row)} sets {row['setting']}" for row in read_only_settings(facts, False)]
+    return {"database": table + owners + sessions, "system": table + system + sessions, "hook": table}
 
 
 def read_only_settings(facts: Facts, value: bool) -> list[Row]:

@@ -224,6 +224,8 @@ def facts_of(session: Session, canary: str) -> dict[str, Any]:
     facts["clock"] = facts.pop("now") - (before + after) / 2
     facts["clock_error"] = (after - before) / 2
     facts["direct"] = session.is_direct
+    rows = session.rows(_FENCE) if facts["fence_table"] else []
+    facts["fence"] = rows[0] if rows else None
     facts["database"] = session.database
     if not facts["standby"]:
         facts["oldest_wal"] = _oldest_wal(session)
@@ -458,11 +460,16 @@ SELECT json_build_object(
   'canary', (SELECT json_build_object('persistence', relpersistence, 'row_security', relrowsecurity,
     'insert', has_table_privilege(oid, 'INSERT'), 'select', has_table_privilege(oid, 'SELECT'))
     FROM pg_class WHERE oid = to_regclass(%(canary)s)),
-  'fence', to_regclass('public.dr_link_fence') IS NOT NULL
+  'xmax', CASE WHEN NOT here.standby THEN pg_snapshot_xmax(pg_current_snapshot())::text END,
+  'fence_table', to_regclass('public.dr_link_fence') IS NOT NULL
 )::text
 FROM (SELECT pg_is_in_recovery() AS standby) AS here
 """
 
+_FENCE = """
+SELECT run, dr_instance_id, method, to_char(since AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"') AS since
+FROM public.dr_link_fence
+"""
 # What is seen from inside a database only.
 CONTENTS = """
 SELECT json_build_object(

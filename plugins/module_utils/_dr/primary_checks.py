@@ -82,16 +82,18 @@ def _idle_slots(facts: Facts, end: End) -> Check:
 def _not_fenced(seen: Seen, facts: Facts, end: End) -> Check:
     """Judge whether clients may write at the primary now, and at the standby as a primary."""
     closed = [each["name"] for each in meaning.user_databases(facts) if not each["open"]]
-    is_read_only, name = meaning.is_read_only(facts), end.name
+    is_read_only, name, record = meaning.is_read_only(facts), end.name, facts["fence"]
+    if record:
+        text = f"{name} has a fence of method {record['method']} since {record['since']} (run {record['run']})."
+        return check("not_fenced", text, remedy="If no failover is under way: playbook alicloud.rds.unfence.")
     if is_read_only or closed:
         reopen = [f"ALTER DATABASE {quoted_name(each)} ALLOW_CONNECTIONS true;" for each in closed]
         undo = " ".join([_writable(facts)] * is_read_only + reopen)
         text = f"{name} has default_transaction_read_only = on ({facts['read_only_source']})." if is_read_only else ""
         if closed:
-            text = f"{text} {name} may be fenced: it accepts no connections to {', '.join(closed)}.".lstrip()
-        remedy = "If no failover is under way: playbook alicloud.rds.unfence. If that finds no fence: " * facts["fence"]
+            text = f"{text} {name} accepts no connections to {', '.join(closed)}: they may be fenced.".lstrip()
         error, warning = (text, "") if meaning.is_shut(facts) else ("", text)
-        return check("not_fenced", error, warning, remedy=f"{remedy}At {name}: {undo}")
+        return check("not_fenced", error, warning, where=name, undo=undo)
     if facts["read_only"]:
         return _own_read_only(facts, end)
     later = seen.standby.facts if seen.standby.facts and meaning.is_read_only(seen.standby.facts) else None
@@ -139,13 +141,14 @@ def _fence_possible(facts: Facts, end: End) -> Check:
     foreign = [each for each in meaning.foreign_databases(facts) if each["name"] != "postgres"]
     grants = [f"GRANT {quoted_name(owner)} TO {user};" for owner in dict.fromkeys(each["owner"] for each in foreign)]
     grants += [f"GRANT pg_signal_backend TO {user};"] * (not facts["signal"])
-    sql_text = f"At {end.name}: {' '.join(grants)} Or fence " if grants else "Fence "
+    start = "" if facts["fence_table"] else "playbook alicloud.rds.prepare_source. "
+    sql_text = f"{start}At {end.name}: {' '.join(grants)} Or fence " if grants else f"{start}Fence "
     return check("fence_possible", warning=text, grants=sql_text)
 
 
 def _role_settings(facts: Facts, end: End) -> Check:
     rows = [*meaning.read_only_settings(facts, False), *meaning.read_only_settings(facts, True)]
-    text = f"{end.name}: " + "; ".join(f"{meaning.whose(row)} has {row['setting']}" for row in rows) + "."
+    text = f"{end.name}: " + "; ".join(f"{meaning.whose(row)} sets {row['setting']}" for row in rows) + "."
     undo = " ".join(meaning.reset(row) for row in rows)
     return check("role_settings", warning=text if rows else "", primary=end.name, undo=undo)
 

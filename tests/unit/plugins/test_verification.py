@@ -47,6 +47,7 @@ def setting(value, role=None, database=None):
     return {"role": role, "database": database, "setting": f"default_transaction_read_only={value}"}
 
 
+FENCE = {"run": "5e", "dr_instance_id": "pgm-dr", "method": "hook", "since": "2026-11-28 01:02:03 UTC"}
 SERVER = {
     "version": "17.2",
     "version_num": 170002,
@@ -77,7 +78,9 @@ SERVER = {
     "databases": [database(), database("dr_link", mine=False), database("template0", open=False, template=True)],
     "open_databases": ["app", "dr_link"],
     "canary": {"persistence": "p", "row_security": False, "insert": True, "select": True},
-    "fence": True,
+    "fence": None,
+    "fence_table": True,
+    "xmax": None,
     "clock": 0.25,
     "clock_error": 0.01,
     "direct": True,
@@ -143,7 +146,7 @@ def found(check):
 
 def test_the_facts_are_those_that_a_server_reports():
     queried = set(re.findall(r"^  '(\w+)',", postgres.FACTS, re.MULTILINE)) - {"now"}
-    added = {"clock", "clock_error", "direct", "database"}
+    added = {"clock", "clock_error", "direct", "database", "fence"}
     assert STANDBY.keys() == queried | added
     assert PRIMARY.keys() == queried | added | {"oldest_wal", "contents"}
 
@@ -565,15 +568,14 @@ CASES = {
         (
             "error",
             f"{SOURCE} has default_transaction_read_only = on (configuration file).",
-            "If no failover is under way: playbook alicloud.rds.unfence. If that finds no fence: At "
-            f"{SOURCE}: ALTER SYSTEM RESET default_transaction_read_only; SELECT pg_reload_conf();...",
+            f"At {SOURCE}: ALTER SYSTEM RESET default_transaction_read_only; SELECT pg_reload_conf();...",
             look({"read_only": True, "read_only_source": "configuration file"}),
         ),
         (
             "error",
-            "...",
-            f"At {SOURCE}: ALTER SYSTEM RESET default_transaction_read_only;...",
-            look({"read_only": True, "read_only_source": "configuration file", "fence": False}),
+            f"{SOURCE} has a fence of method hook since 2026-11-28 01:02:03 UTC (run 5e).",
+            "If no failover is under way: playbook alicloud.rds.unfence.",
+            look({"fence": FENCE}),
         ),
         (
             "error",
@@ -613,20 +615,19 @@ CASES = {
         ),
         (
             "error",
-            f'{SOURCE} may be fenced: it accepts no connections to app, the "big" one.',
-            'If no failover is under way: playbook alicloud.rds.unfence...ALTER DATABASE "app" ALLOW_CONNECTIONS true; '
-            'ALTER DATABASE "the ""big"" one" ALLOW_CONNECTIONS true;',
+            f'{SOURCE} accepts no connections to app, the "big" one: they may be fenced.',
+            '...ALTER DATABASE "app" ALLOW_CONNECTIONS true; ALTER DATABASE "the ""big"" one" ALLOW_CONNECTIONS true;',
             look({"databases": [database(open=False), database('the "big" one', open=False), database("dr_link")]}),
         ),
         (
             "warning",
-            f"{SOURCE} may be fenced: it accepts no connections to archive.",
+            f"{SOURCE} accepts no connections to archive: they may be fenced.",
             '...ALTER DATABASE "archive" ALLOW_CONNECTIONS true;',
             look({"databases": [database(), database("archive", open=False)]}),
         ),
         (
             "error",
-            "...may be fenced...",
+            "...accepts no connections to app...",
             "...",
             look({"databases": [database(open=False)], "read_only": True, "read_only_source": "user"}),
         ),
@@ -668,12 +669,18 @@ CASES = {
             "Fence by a task file of your own: dr_link_fence_method=hook.",
             look({"databases": [database(), database("postgres", mine=False, owner="postgres")]}),
         ),
+        (
+            "warning",
+            "...Method database: there is no table dr_link_fence...",
+            "playbook alicloud.rds.prepare_source. Fence by a task file of your own: dr_link_fence_method=hook.",
+            look({"fence_table": False}),
+        ),
     ],
     "role_settings": [
         (
             "warning",
-            f"{SOURCE}: role app has default_transaction_read_only=off; role r in database d has "
-            "default_transaction_read_only=0; every role has default_transaction_read_only=no; database x has "
+            f"{SOURCE}: role app sets default_transaction_read_only=off; role r in database d sets "
+            "default_transaction_read_only=0; every role sets default_transaction_read_only=no; database x sets "
             "default_transaction_read_only=on.",
             f'...At {SOURCE}: ALTER ROLE "app" RESET default_transaction_read_only; ALTER ROLE "r" IN DATABASE "d" '
             "RESET default_transaction_read_only; ALTER ROLE ALL RESET default_transaction_read_only; "
@@ -1008,6 +1015,7 @@ def test_a_side_without_an_address_needs_one():
         ),
         ({"alter_system": True, "databases": [database(mine=False, open=False)]}, [], []),
         ({"alter_system": True, "databases": [database("dr_link", mine=False)]}, [], []),
+        ({"alter_system": True, "databases": [database("ours", mine=False)], "database": "ours"}, [], []),
         ({"alter_system": True, "databases": [database("template1", mine=False, template=True)]}, [], []),
         ({"alter_system": True, "databases": [database("postgres", mine=False)]}, ["postgres belongs to app"], []),
         (
@@ -1031,7 +1039,7 @@ def test_a_side_without_an_address_needs_one():
         (
             {"superuser": True, "role_settings": [setting("off", "app"), setting("on", "report")]},
             [],
-            ["role app has default_transaction_read_only=off"],
+            ["role app sets default_transaction_read_only=off"],
         ),
     ],
 )
@@ -1040,10 +1048,20 @@ def test_methods_of_a_fence(changes, database_obstacles, system_obstacles):
     assert fence_methods({**PRIMARY, **changes}) == methods
 
 
+def test_no_fence_without_the_table_of_its_record():
+    missing = "there is no table dr_link_fence (playbook alicloud.rds.prepare_source)"
+    methods = fence_methods({**PRIMARY, "fence_table": False, "database": "app", "databases": [database(mine=False)]})
+    assert methods == {
+        "database": [missing, "app belongs to app"],
+        "system": [missing, "ops may not ALTER SYSTEM"],
+        "hook": [missing],
+    }
+
+
 @pytest.mark.parametrize("value", ["off", "OFF", "of", "0", "n", "no", "f", "fal", "false"])
 def test_each_way_to_write_off_gets_past_a_fence_of_the_system(value):
     methods = fence_methods({**PRIMARY, "superuser": True, "role_settings": [setting(value, "app")]})
-    assert methods["system"] == [f"role app has default_transaction_read_only={value}"]
+    assert methods["system"] == [f"role app sets default_transaction_read_only={value}"]
 
 
 @pytest.mark.parametrize("value", ["on", "1", "y", "Yes", "t", "tru", "TRUE"])
@@ -1079,6 +1097,8 @@ def looks(draw):
         "timeline": draw(st.integers(1, 3)),
         "sizes": {each: 200 if each in small else 100 for each in SIZES},
         "role_settings": [setting(draw(st.sampled_from(["on", "off"])), draw(st.sampled_from([None, name])))],
+        "fence": draw(st.sampled_from([None, FENCE])),
+        "fence_table": draw(MAYBE),
         "databases": [database(name, open=draw(MAYBE), mine=draw(MAYBE), owner=draw(NAMES))],
         "prepared": [{"gid": name, "database": name, "owner": name}],
         "subscriptions": [{"name": name, "database": name}],

@@ -1,0 +1,405 @@
+# Copyright: (c) 2026, alicloud.rds contributors
+# GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A promotion with both PostgreSQL servers asked: checks, lock, fence with proof, last byte, promote once, prove.
+
+Nothing is said that was not read back. Whatever stops it before the request has left takes the fence down again; after
+that the fence stays up, and the outcome is `unknown` until the servers have been read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
+from ansible_collections.alicloud.rds.plugins.module_utils._dr import fence as fences
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.facts import fence_methods
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.follow import drive
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.inspection import Look, look
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.postgres import PostgresError, Session, quoted
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.precheck import Check, failed
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.role_changes import (
+    Guards,
+    RoleChangeResult,
+    RoleChanges,
+)
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.seen import End, Seen
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.state import Caller
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.verification import checks, lag_bytes
+
+_PAUSE = 0.2  # seconds between two reads of a position
+_ANY = 2**63  # as a limit of a lag that is proved otherwise
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is asked for. Times in seconds."""
+
+    question: Look
+    forced: bool
+    fence: bool = False
+    method: str = "database"
+    max_lag_bytes: int = 0
+    lag_timeout: float = 60
+    proof_timeout: float = 60
+    skip_checks: tuple[str, ...] = ()
+    expect: str | None = None  # the digest of an approved preview
+    check_mode: bool = False
+
+
+@dataclass
+class Failover:
+    """What has happened so far. `said`: sentences about what each side is, as it was read back."""
+
+    run: str
+    seen: Seen
+    checks: list[Check]
+    events: list[dict[str, Any]] = field(default_factory=list)
+    fence: fences.Fence | None = None
+    fence_state: str = "none"  # none, up, down, unknown
+    change: RoleChangeResult | None = None
+    lost: int | None = None  # transactions that began at the old primary after the fence; None: not known
+    said: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def event(self, what: str) -> None:
+        """Note what has happened, with the time of the runner's clock."""
+        self.events.append({"event": what, "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())})
+
+    @property
+    def is_promoted(self) -> bool:
+        return self.change is not None and self.change.outcome in ("promoted", "adopted")
+
+    @property
+    def digest(self) -> str:
+        """What an approval is for: who is what, and how each check ended."""
+        ends = [end.key if end else None for end in (self.seen.primary, self.seen.standby)]
+        told = [self.seen.link_state, ends, [(check.id, check.result) for check in self.checks if check.id != "canary"]]
+        return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
+
+
+class Promoter:
+    """Carries out one order. `changes` sends the one request; `preview` is the same in check mode."""
+
+    def __init__(
+        self,
+        client: Caller,
+        at: Callable[[str | None], Caller],
+        changes: Callable[[bool], RoleChanges],
+        has_written: Callable[[], bool],
+        order: Order,
+    ) -> None:
+        """Prepare.
+
+        :param at: returns the client of a region
+        :param changes: returns what sends the request, for check mode or not
+        :param has_written: whether a request has left that may have changed something
+        """
+        self._client, self._at, self._order = client, at, order
+        self._changes, self._preview, self._has_written = changes(False), changes(True), has_written
+        self._sessions: list[Session] = []
+
+    def run(self) -> Failover:
+        """Carry it out and return what has happened.
+
+        :raises RdsError: with what has happened in its context, under `failover`
+        """
+        order = self._order
+        seen: Seen = drive(look(self._client, self._at, order.question))
+        done = Failover(uuid.uuid4().hex[:12], seen, checks(seen, skip=order.skip_checks))
+        try:
+            self._carry_out(done)
+        except RdsError as error:
+            if done.is_promoted:
+                error.outcome = "unknown"
+                error.message = f"The service has promoted {seen.dr_instance_id}, but: {error.message}"
+            error.context = {**error.context, "failover": done}
+            raise
+        except PostgresError as error:
+            outcome = "unknown" if self._has_written() else "not_sent"
+            text = f"{error.text.rstrip('.')}. {' '.join(done.said)}"
+            raise RdsError("PostgresRefused", text, outcome=outcome, context={"failover": done}) from None
+        finally:
+            for session in self._sessions:
+                session.close()
+        return done
+
+    def _carry_out(self, done: Failover) -> None:
+        order, name = self._order, self._order.question.dr_instance_id
+        if done.seen.link_state == "none":  # promoted before, or the wrong instance: the service's own words
+            done.change = drive(self._preview.promote(name, Guards(_ANY), forced=order.forced))
+            return
+        done.event("checked")
+        if not order.forced:
+            self._refuse(done)
+        if order.expect is not None and order.expect != done.digest:
+            text = f"What was approved ({order.expect}) is not what is there now ({done.digest}): preview again."
+            raise RdsError("PreviewOutdated", text)
+        guards = Guards(_ANY, measured_lag_bytes=lag_bytes(done.seen))
+        done.change = drive(self._preview.promote(name, guards, forced=order.forced))
+        if order.check_mode or done.change.outcome != "previewed":
+            return
+        done.change = None
+        if order.forced:
+            self._forced(done, name)
+        else:
+            self._planned(done, name, guards)
+
+    def _refuse(self, done: Failover) -> None:
+        """Refuse a planned promotion that the servers are not fit for."""
+        bad = [f"{check.id}: {check.note} To fix: {check.remedy}" for check in failed(done.checks)]
+        primary = done.seen.primary
+        if self._order.fence and primary and primary.facts and not primary.facts["standby"]:
+            obstacles = fence_methods(primary.facts)[self._order.method]
+            bad += [f"fence_possible: method {self._order.method}: {'; '.join(obstacles)}."] * bool(obstacles)
+            prepared = primary.facts["prepared"] or []
+            gids = ", ".join(row["gid"] for row in prepared)
+            bad += [f"prepared_transactions: {gids}: finish them before a fence."] * bool(prepared)
+        if bad:
+            notes = " ".join(f"({number}) {text}" for number, text in enumerate(bad, 1))
+            raise RdsError("PromotionRefused", f"The promotion was refused: {notes} Nothing was changed.")
+
+    # -- planned -------------------------------------------------------------------------------------------------------
+
+    def _planned(self, done: Failover, name: str, guards: Guards) -> None:
+        if done.seen.primary is None:
+            raise RdsError("PromotionRefused", "The source of the link is not known. Nothing was changed.")
+        primary, standby = self._session(done.seen.primary), self._session(done.seen.standby)
+        for session in (primary, standby):
+            fences.lock(session, done.run)
+        try:
+            if self._order.fence:
+                self._put_up(done, primary)
+            xmax = self._catch_up(done, primary, standby)
+            done.event("request sent")
+            done.change = drive(self._changes.promote(name, guards, forced=False))
+        except BaseException as error:
+            self._undo(done, primary, error)
+            raise
+        done.event(done.change.outcome)
+        if done.is_promoted:
+            self._prove(done)
+            self._look_back(done, xmax)
+
+    def _put_up(self, done: Failover, primary: Session) -> None:
+        facts = (done.seen.primary.facts if done.seen.primary else None) or {}
+        wanted = fences.Fence(
+            run=done.run,
+            dr_instance_id=self._order.question.dr_instance_id,
+            method=self._order.method,
+            originals={},
+            system_identifier=facts["system_identifier"],
+            timeline=facts["timeline"],
+        )
+        done.fence_state = "unknown"
+        try:
+            done.fence = wanted
+            done.fence = fences.put_up(primary, facts, wanted)
+        except RdsError as error:
+            if error.code == "FenceExists":  # another one's
+                done.fence, done.fence_state = None, "none"
+            raise
+        done.fence_state = "up"
+        done.event("fence up")
+        fences.end_sessions(primary, done.fence, self._order.lag_timeout)
+        done.event("sessions ended")
+
+    def _catch_up(self, done: Failover, primary: Session, standby: Session) -> int:
+        """Wait until the standby has replayed a flushed marker, and see that nothing has changed; return the xmax."""
+        deadline = time.monotonic() + self._order.lag_timeout
+        allowed = 0 if self._order.fence else self._order.max_lag_bytes
+        while True:
+            primary.run("SELECT pg_logical_emit_message(true, 'alicloud.rds', %(run)s)", {"run": done.run})
+            target = int(primary.value("SELECT pg_current_wal_flush_lsn() - '0/0'"))
+            missing = self._replayed(standby, target, deadline)
+            written = int(primary.value("SELECT pg_current_wal_flush_lsn() - '0/0'"))
+            if missing == 0 and (done.fence or written - target <= allowed):
+                break
+            if missing > allowed or time.monotonic() > deadline:
+                text = f"{done.seen.standby.name} did not catch up: {missing or written - target} bytes are missing."
+                advice = "" if done.fence else " Stop what writes to the primary, or set the fence."
+                raise RdsError("StandbyLags", f"{text}{advice}")
+            if missing:
+                break
+        done.event("last byte replayed")
+        if done.fence:
+            found = fences.effect(primary, done.fence)
+            if not found.holds or fences.read_record(primary) != done.fence:
+                raise RdsError("FenceFailed", f"The fence does not hold: {fences.describe(found)}.")
+        return int(primary.value(_XMAX))
+
+    def _replayed(self, standby: Session, target: int, deadline: float) -> int:
+        """Wait until a position is replayed, and return how many bytes are missing at the deadline."""
+        while True:
+            at = int(standby.value("SELECT pg_last_wal_replay_lsn() - '0/0'") or 0)
+            if at >= target or time.monotonic() > deadline:
+                return max(0, target - at)
+            time.sleep(_PAUSE)
+
+    def _undo(self, done: Failover, primary: Session, error: BaseException) -> None:
+        """Take the fence down, unless the change may have begun; say what was read back."""
+        name = done.seen.primary.name if done.seen.primary else "the old primary"
+        may_have_begun = self._has_written() and getattr(error, "outcome", "unknown") not in ("not_sent", "refused")
+        if done.fence is None:
+            return
+        if may_have_begun:
+            done.said.append(
+                f"The fence is still up at {name}, since the promotion may have begun. Read both sides: playbook "
+                "alicloud.rds.verify. If the old primary is to accept writes again: playbook alicloud.rds.unfence."
+            )
+        else:
+            try:
+                self._down(done, primary)
+                done.said.append(f"The fence was taken down: {name} accepts connections as before.")
+            except (RdsError, PostgresError) as problem:
+                done.fence_state = "unknown"
+                done.said.append(
+                    f"Whether the fence at {name} is down is not known ({problem}): playbook alicloud.rds.verify."
+                )
+        if isinstance(error, RdsError):
+            error.message = f"{error.message} {' '.join(done.said)}"
+
+    def _down(self, done: Failover, primary: Session) -> None:
+        """Take down the fence that the record has; a record of this run alone."""
+        login, database = primary.login, primary.database
+        with Session(login, database) as fresh:  # the other one may have been closed by a deadline
+            record = fences.read_record(fresh)
+            if record is not None and record.run == done.run:
+                fences.take_down(fresh, record)
+        done.fence_state = "down"
+        done.event("fence down")
+
+    # -- forced --------------------------------------------------------------------------------------------------------
+
+    def _forced(self, done: Failover, name: str) -> None:
+        self._say_loss(done)
+        done.event("request sent")
+        done.change = drive(self._changes.promote(name, Guards(_ANY), forced=True))
+        done.event(done.change.outcome)
+        if done.is_promoted:
+            self._prove(done)
+        old = done.seen.primary
+        if old and old.facts and not old.facts["standby"]:
+            done.warnings.append(
+                f"{old.name} answered as a primary a moment ago: there may be two. Keep all clients away from it, and "
+                "stop it."
+            )
+
+    def _say_loss(self, done: Failover) -> None:
+        """Say what may be lost: what the standby has not received, whether it has replayed it or not."""
+        primary, standby = (end.facts if end else None for end in (done.seen.primary, done.seen.standby))
+        name = done.seen.primary.name if done.seen.primary else "the source"
+        if not standby:
+            text = f"{done.seen.standby.name} does not answer, so what it has received is not known."
+        elif not primary or primary["standby"]:
+            text = (
+                f"{done.seen.standby.name} has received WAL up to {standby['received'] or standby['lsn']}; {name} does "
+                "not answer as a primary, so what it committed after that is lost, and how much is not known."
+            )
+        else:
+            got = standby["received_position"] or standby["position"] or 0
+            missing = max(0, primary["position"] - got)
+            text = (
+                f"{missing} bytes of WAL at {name} were not received by {done.seen.standby.name} when both were asked."
+            )
+        done.warnings.append(f"Forced: {text}")
+
+    # -- afterwards ----------------------------------------------------------------------------------------------------
+
+    def _prove(self, done: Failover) -> None:
+        """See that the new primary is one, open what its fence has shut, and have it acknowledge a row."""
+        end, deadline = done.seen.standby, time.monotonic() + self._order.proof_timeout
+        if end.problem and end.problem.kind == "not_asked":
+            done.warnings.append(f"Whether {end.name} accepts writes was not read: no login is given.")
+            return
+        while True:
+            try:
+                session = self._session(end)
+                if not session.value("SELECT pg_is_in_recovery()"):
+                    break
+                problem = "it is still in recovery"
+                session.close()
+            except PostgresError as error:
+                problem = error.text
+            if time.monotonic() > deadline:
+                text = f"PostgreSQL there does not report it: {problem}. Do not send clients to it yet."
+                raise RdsError("PromotionUnproved", text, outcome="unknown")
+            time.sleep(_PAUSE)
+        done.event("out of recovery")
+        self._open(done, session)
+        self._acknowledge(done, session)
+
+    def _open(self, done: Failover, session: Session) -> None:
+        """Open the new primary from the record that it has got from the old one."""
+        if not session.value("SELECT to_regclass('public.dr_link_fence') IS NOT NULL"):
+            return
+        record = fences.read_record(session)
+        if record is not None and record.method == "database":
+            fences.take_down(session, record)
+            done.event("new primary opened")
+        elif record is not None:
+            session.run("DELETE FROM public.dr_link_fence")
+
+    def _acknowledge(self, done: Failover, session: Session) -> None:
+        end, row = done.seen.standby, f"promote-{uuid.uuid4().hex}"
+        timeline = session.value("SELECT ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int")
+        text = f"{end.name} is a primary of its own ({end.host}:{end.port}, timeline {timeline})"
+        table = self._order.question.logins.canary_table
+        try:
+            session.run(quoted("INSERT INTO {table} (id) VALUES (%(row)s)", table=table), {"row": row})
+        except PostgresError as error:
+            done.warnings.append(f"No row was written at {end.name} as a proof: {error.text}")
+            done.said.append(f"{text}.")
+            return
+        done.event("first row acknowledged")
+        done.said.append(f"{text}, and has acknowledged a row.")
+
+    def _look_back(self, done: Failover, xmax: int) -> None:
+        """See whether transactions began at the old primary after the last look at it, and whether it is still shut."""
+        old = done.seen.primary
+        if old is None:
+            return
+        try:
+            with Session(*self._at_login(old)) as session:
+                later = int(session.value(_XMAX)) - xmax
+                found = fences.effect(session, done.fence) if done.fence else None
+        except PostgresError as error:
+            done.said.append(f"{old.name} does not answer any more: {error.text}.")
+            return
+        done.lost = later
+        if found is not None:
+            state = "is fenced and stays so" if found.is_set else f"is NOT fenced: {fences.describe(found)}"
+            done.said.append(f"{old.name} {state}.")
+        else:
+            done.said.append(f"Nothing keeps {old.name} from accepting writes: stop it, or keep all clients away.")
+        if later:
+            text = (
+                f"{later} transactions began at {old.name} after the last byte was read: their rows may be there only."
+            )
+            if done.fence:
+                text = f"{text} Autovacuum begins some, too. {' '.join(done.said)}"
+                raise RdsError("TransactionsAfterFence", text, outcome="unknown")
+            done.warnings.append(text)
+
+    def _session(self, end: End) -> Session:
+        session = Session(*self._at_login(end))
+        self._sessions.append(session)
+        if not session.is_direct:
+            text = f"A pooler answers at {session.login.host}:{session.login.port}: a promotion needs a direct session."
+            raise RdsError("PoolerAnswers", text)
+        return session
+
+    def _at_login(self, end: End) -> tuple[Any, str]:
+        login = self._order.question.logins.of(end)
+        if login is None:
+            raise PostgresError("not_asked", f"no login for {end.name} is given")
+        return login, (end.facts or {}).get("database") or login.database
+
+
+_XMAX = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text"

@@ -1,0 +1,235 @@
+# GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Promotions that are killed at every step, that race, and that run under all kinds of writers. On real clusters.
+
+FAILOVERS=50 runs that many promotions under writers, and that many races, instead of two.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from typing import Any
+
+import pg8000.native
+import pytest
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible import specs
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.fencing import FENCE
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.roles import PROMOTION
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import Operation, run
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.verify import VERIFY
+
+from .conftest import ROOT, eventually
+from .operating import SECRET, linked
+
+__all__ = ["linked"]  # a fixture
+MANY = int(os.environ.get("FAILOVERS", "2"))
+EVENTS = ("checked", "fence up", "sessions ended", "last byte replayed", "request sent", "promoted",
+          "out of recovery", "new primary opened", "first row acknowledged")  # fmt: skip
+# Runs a promotion in a process of its own, and ends it with a signal when an event is noted.
+VICTIM = """
+import json, os, signal, sys
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.roles import PROMOTION
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import run
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.failover import Failover
+options, at, number = json.loads(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+noted = Failover.event
+def event(self, what):
+    noted(self, what)
+    if what == at:
+        os.kill(os.getpid(), number)
+Failover.event = event
+signal.signal(signal.SIGINT, signal.default_int_handler)
+print(json.dumps(run(PROMOTION, options, check_mode=False, diff=False)))
+"""
+
+
+def options_for(linked, operation: Operation, **given: Any) -> dict[str, Any]:
+    login = {"login_user": "dr_operator", "login_password": SECRET}
+    every = {"dr_instance_id": linked.dr, "postgres": login, **given}
+    source = {"source_category": "aliyunRDS", "source_instance_name": linked.source,
+              "source_instance_region_id": "cn-hangzhou"}  # fmt: skip
+    waiting = {} if operation is VERIFY else {"wait_interval": 0.1, "settle_timeout": 3}
+    known = operation.spec["argument_spec"]
+    every = {**{name: value for name, value in {**source, **waiting}.items() if name in known}, **every}
+    validation = ArgumentSpecValidator(**specs.validated_by(operation.spec)).validate(every)
+    assert validation.error_messages == [], validation.error_messages
+    return dict(validation.validated_parameters)
+
+
+def do(linked, operation: Operation, check_mode: bool = False, **given: Any) -> dict[str, Any]:
+    options = options_for(linked, operation, **given)
+    done = run(operation, options, check_mode=check_mode, diff=False, environment=linked.rds.environment)
+    assert SECRET not in json.dumps(done)
+    return done
+
+
+def promote(linked, **given: Any) -> dict[str, Any]:
+    return do(linked, PROMOTION, **{"mode": "planned", "fence": True, **given})
+
+
+def killed(linked, at: str, number: int) -> subprocess.CompletedProcess[str]:
+    options = json.dumps(options_for(linked, PROMOTION, mode="planned", fence=True))
+    environment = {**os.environ, **linked.rds.environment, "PYTHONPATH": f"{ROOT}/.build/link"}
+    command = [sys.executable, "-c", VICTIM, options, at, str(int(number))]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+
+
+class Application(threading.Thread):
+    """A client that writes wherever it is let in, and remembers what was acknowledged."""
+
+    def __init__(self, linked, how: str) -> None:
+        super().__init__(daemon=True)
+        self.ports = itertools.cycle([linked.rds.instances[name]["port"] for name in (linked.source, linked.dr)])
+        self.how, self.acknowledged, self.over = how, [], threading.Event()
+        self.numbers = itertools.count(1000 * random.randrange(1, 10**6))
+
+    def run(self) -> None:
+        while not self.over.is_set():
+            try:
+                with pg8000.native.Connection(
+                    "app", "127.0.0.1", "shop", next(self.ports), "app", timeout=5
+                ) as session:
+                    if self.how == "asynchronous":
+                        session.run("SET synchronous_commit = off")
+                    while not self.over.is_set():
+                        self.write(session, next(self.numbers))
+            except (pg8000.native.DatabaseError, pg8000.native.InterfaceError, OSError):
+                time.sleep(0.02)
+
+    def write(self, session: pg8000.native.Connection, number: int) -> None:
+        if self.how == "read write":
+            session.run("BEGIN READ WRITE")
+        elif self.how == "slow":
+            session.run("BEGIN")
+        session.run("INSERT INTO orders VALUES (:n, 'app')", n=number)
+        if self.how == "slow":
+            time.sleep(0.05)
+        if self.how in ("read write", "slow"):
+            session.run("COMMIT")
+        self.acknowledged.append(number)
+        time.sleep(0.005 if self.how != "idle" else 1)
+
+
+@pytest.fixture
+def applications(linked):
+    linked.rds.sql(linked.source, "CREATE ROLE app LOGIN PASSWORD 'app'")
+    linked.rds.sql(linked.source, "GRANT INSERT, SELECT ON orders TO app", "shop")
+    running = [Application(linked, how) for how in ("plain", "read write", "slow", "asynchronous", "idle")]
+    for each in running:
+        each.start()
+    assert eventually(lambda: all(each.acknowledged for each in running))
+    yield running
+    for each in running:
+        each.over.set()
+    for each in running:
+        each.join(10)
+
+
+def missing(linked, applications, cluster: str) -> set[int]:
+    """Stop the applications, and return which acknowledged rows an instance does not have."""
+    for each in applications:
+        each.over.set()
+    for each in applications:
+        each.join(10)
+    kept = {row["id"] for row in linked.rds.sql(cluster, "SELECT id FROM orders", "shop")}
+    return {number for each in applications for number in each.acknowledged} - kept
+
+
+def is_primary(linked, name: str) -> bool:
+    return not linked.value(name, "pg_is_in_recovery()")
+
+
+def settle(linked) -> None:
+    """Wait until the service has finished what a killed run has asked for."""
+    assert eventually(lambda: do(linked, VERIFY)["topology"]["dr_instance"]["status"] == "Running")
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["kill", "interrupt"])
+@pytest.mark.parametrize("at", EVENTS)
+def test_after_a_kill_the_servers_are_as_verify_says_and_one_command_goes_on(linked, applications, at, number):
+    assert killed(linked, at, number).returncode != 0
+    settle(linked)
+    sent = at in EVENTS[4:]
+    if at == "request sent":  # ended before the request has left, or after it
+        sent = bool(linked.sent("DeleteReplicationLink"))
+        assert not sent
+    promoted = at in EVENTS[5:]
+    assert is_primary(linked, linked.dr) == promoted
+
+    seen = do(linked, VERIFY)
+    found = {check["id"]: check for check in seen["checks"]}
+    if promoted:
+        assert linked.is_shut(linked.source), "the old primary stays shut"
+        assert found["link_state"]["result"] == "error" and "two primaries" not in str(seen)
+        assert found.get("split_brain", {"result": "success"})["result"] == "success"
+        again = do(linked, FENCE, state="down")
+        assert not again.get("failed") or "StandbyPromoted" in str(again), again
+        assert linked.is_shut(linked.source) and not linked.is_shut(linked.dr)
+        assert missing(linked, applications, linked.dr) == set()
+        return
+    shut = linked.is_shut(linked.source)
+    assert (found["not_fenced"]["result"] == "error") == shut
+    assert not shut or "playbook alicloud.rds.unfence" in found["not_fenced"]["remedy"]
+    if number == signal.SIGINT:
+        assert not shut, "what Python sees takes the fence down"
+    if shut:
+        refused = promote(linked)
+        assert refused["failed"] and refused["outcome"] == "not_sent" and "unfence" in refused["msg"]
+        assert do(linked, FENCE, state="down")["outcome"] == "unfenced"
+    assert not linked.is_shut(linked.source)
+    assert do(linked, VERIFY)["outcome"] == "verified"
+    assert missing(linked, applications, linked.source) == set()
+
+
+@pytest.mark.parametrize("_number", range(MANY))
+def test_no_acknowledged_row_is_missing_under_any_writer(linked, applications, _number):
+    time.sleep(random.uniform(0, 0.3))
+    done = promote(linked)
+    if done.get("failed"):
+        assert done["outcome"] in ("not_sent", "refused", "unknown"), done
+        return
+    assert done["outcome"] == "promoted" and done["transactions_after_fence"] == 0
+    assert missing(linked, applications, linked.dr) == set()
+
+
+@pytest.mark.parametrize("_number", range(MANY))
+def test_of_two_runs_at_once_one_works_and_the_other_says_who_does(linked, _number):
+    results: list[dict[str, Any]] = []
+    threads = [threading.Thread(target=lambda: results.append(promote(linked))) for _n in range(2)]
+    for thread in threads:
+        thread.start()
+        time.sleep(random.uniform(0, 0.4))
+    for thread in threads:
+        thread.join(60)
+    outcomes = sorted(result["outcome"] for result in results)
+    winners = [result for result in results if result["outcome"] in ("promoted", "adopted")]
+    assert len(winners) == 1 or outcomes[-1] == "unchanged", [result.get("msg") for result in results]
+    assert len(linked.sent("DeleteReplicationLink")) == 1
+    assert linked.is_shut(linked.source) and not linked.is_shut(linked.dr), "the loser does not open the fence"
+    for loser in (result for result in results if result.get("failed")):
+        assert any(word in loser["msg"] for word in ("Another run is at work", "has a fence", "There is already")), (
+            loser
+        )
+
+
+def test_what_a_fence_cannot_stop_is_refused_before_anything_is_touched(linked):
+    linked.rds.sql(linked.source, "REVOKE shop_owner FROM dr_operator")
+    preview = do(linked, PROMOTION, check_mode=True, mode="planned", fence=True)
+    assert preview["failed"] and "shop belongs to shop_owner" in preview["msg"]
+    linked.rds.sql(linked.source, "GRANT shop_owner TO dr_operator")
+    linked.rds.sql(linked.source, "REVOKE pg_signal_backend FROM dr_operator")
+    preview = do(linked, PROMOTION, check_mode=True, mode="planned", fence=True)
+    assert preview["failed"] and "no member of pg_signal_backend" in preview["msg"]
+    linked.rds.sql(linked.source, "ALTER ROLE shop_owner SET default_transaction_read_only = off")
+    preview = do(linked, PROMOTION, check_mode=True, mode="planned", fence=True, fence_method="system")
+    assert preview["failed"] and "role shop_owner sets default_transaction_read_only=off" in preview["msg"]
+    assert not linked.is_shut(linked.source) and linked.sent("DeleteReplicationLink") == []
