@@ -149,9 +149,9 @@ def said(end: End, problem: Problem) -> str:
         verb = "was not asked" if problem.kind == "not_asked" else "cannot be asked"
         return f"{verb}: {text}."
     where = f"{end.host}:{end.port}"
-    at = "" if where in end.name or where in text else f" at {where}"
+    at = "" if where in end.name else f"at {where} "
     verb = "does not answer" if problem.kind in _SILENT else "refuses a query" if problem.kind == "statement" else ""
-    return f"{verb or 'refuses the session'}{at}: {text}{state}."
+    return f"{at}{verb or 'refuses the session'}: {text}{state}."
 
 
 _SILENT = ("refused", "timeout", "network", "name", "no_answer", "not_postgresql")

@@ -923,23 +923,23 @@ def test_the_largest_lag_is_the_caller_s():
 PROMOTE = "playbook alicloud.rds.promote, dr_link_promote_mode=forced"
 # kind -> what is said of the side, a part of the remedy
 KINDS = {
-    "refused": ("does not answer at dr.example:5432: it was so.", 'dr_link_postgres.instances["pgm-dr"].host'),
-    "timeout": ("does not answer at dr.example:5432: it was so.", 'dr_link_postgres.instances["pgm-dr"].host'),
-    "network": ("does not answer at dr.example:5432: it was so.", "white list of the instance, or pg_hba.conf"),
-    "name": ("does not answer at dr.example:5432: it was so.", "Correct the name, or set dr_link_postgres.instances"),
-    "no_answer": ("does not answer at dr.example:5432: it was so.", "check its load"),
-    "not_postgresql": ("does not answer at dr.example:5432: it was so.", 'instances["pgm-dr"].port'),
-    "tls": ("refuses the session at dr.example:5432: it was so.", "ssl_mode, ca_cert"),
-    "login": ("refuses the session at dr.example:5432: it was so.", "login_password in dr_link_postgres for pgm-dr"),
-    "auth_method": ("refuses the session at dr.example:5432: it was so.", "require_auth"),
-    "database": ("refuses the session at dr.example:5432: it was so.", "playbook alicloud.rds.prepare_source"),
-    "full": ("refuses the session at dr.example:5432: it was so.", "raise max_connections"),
-    "starting": ("refuses the session at dr.example:5432: it was so.", "run again in a minute"),
-    "closed": ("refuses the session at dr.example:5432: it was so.", "set login_db"),
-    "rejected": ("refuses the session at dr.example:5432: it was so.", "the text is its own"),
-    "passing": ("refuses the session at dr.example:5432: it was so.", "Run again."),
-    "unclear": ("refuses the session at dr.example:5432: it was so.", "Run again."),
-    "statement": ("refuses a query at dr.example:5432: it was so.", "GRANT pg_monitor"),
+    "refused": ("at dr.example:5432 does not answer: it was so.", 'dr_link_postgres.instances["pgm-dr"].host'),
+    "timeout": ("at dr.example:5432 does not answer: it was so.", 'dr_link_postgres.instances["pgm-dr"].host'),
+    "network": ("at dr.example:5432 does not answer: it was so.", "white list of the instance, or pg_hba.conf"),
+    "name": ("at dr.example:5432 does not answer: it was so.", "Correct the name, or set dr_link_postgres.instances"),
+    "no_answer": ("at dr.example:5432 does not answer: it was so.", "check its load"),
+    "not_postgresql": ("at dr.example:5432 does not answer: it was so.", 'instances["pgm-dr"].port'),
+    "tls": ("at dr.example:5432 refuses the session: it was so.", "ssl_mode, ca_cert"),
+    "login": ("at dr.example:5432 refuses the session: it was so.", "login_password in dr_link_postgres for pgm-dr"),
+    "auth_method": ("at dr.example:5432 refuses the session: it was so.", "require_auth"),
+    "database": ("at dr.example:5432 refuses the session: it was so.", "playbook alicloud.rds.prepare_source"),
+    "full": ("at dr.example:5432 refuses the session: it was so.", "raise max_connections"),
+    "starting": ("at dr.example:5432 refuses the session: it was so.", "run again in a minute"),
+    "closed": ("at dr.example:5432 refuses the session: it was so.", "set login_db"),
+    "rejected": ("at dr.example:5432 refuses the session: it was so.", "the text is its own"),
+    "passing": ("at dr.example:5432 refuses the session: it was so.", "Run again."),
+    "unclear": ("at dr.example:5432 refuses the session: it was so.", "Run again."),
+    "statement": ("at dr.example:5432 refuses a query: it was so.", "GRANT pg_monitor"),
     "library": ("cannot be asked: it was so.", f'Run: {sys.executable} -m pip install "psycopg[binary]"'),
     "not_asked": ("was not asked: it was so.", "Set login_user and login_password in dr_link_postgres."),
 }
@@ -965,7 +965,8 @@ def test_every_kind_of_problem_is_known():
 def test_a_silent_side_is_said_with_sqlstate_and_place_once():
     password = without(look(), "standby", "login", "Passwort-Authentifizierung fehlgeschlagen", "28P01")
     note = by_id(password)["both_sides_reachable"].note
-    assert note.endswith("at dr.example:5432: Passwort-Authentifizierung fehlgeschlagen, SQLSTATE 28P01.")
+    wanted = "refuses the session: Passwort-Authentifizierung fehlgeschlagen, SQLSTATE 28P01."
+    assert note == f"pgm-dr at dr.example:5432 {wanted}"
     refused = without(look(), "primary", "refused", "10.0.0.1:5432 refuses connections")
     note = by_id(refused)["both_sides_reachable"].note
     assert note == f"{SOURCE} does not answer: 10.0.0.1:5432 refuses connections."
