@@ -12,8 +12,9 @@ options:
   region_id:
     description:
       - Region of the DR instance, for example V(cn-hangzhou). It decides which endpoint is called.
-      - Taken from E(ALIBABA_CLOUD_REGION_ID), E(ALIBABA_CLOUD_REGION), E(ALICLOUD_REGION) or E(ALICLOUD_REGION_ID)
-        if not given, else from the profile that gives the credentials. Not needed with O(endpoint).
+      - Taken from E(ALIBABA_CLOUD_REGION_ID), E(ALIBABA_CLOUD_REGION), E(ALIBABACLOUD_REGION_ID), E(ALICLOUD_REGION_ID)
+        or E(ALICLOUD_REGION) if not given, else from the profile that gives the credentials. Not needed with
+        O(endpoint).
     type: str
     aliases: [alicloud_region, region]
   endpoint:
@@ -61,19 +62,21 @@ options:
   profile:
     description:
       - Name of a profile in O(profile_file). Not together with O(access_key_id).
-      - Profiles of the modes V(AK) and V(StsToken) are read by this collection; any other mode needs the Python library
-        C(alibabacloud-credentials).
+      - Taken from E(ALIBABA_CLOUD_PROFILE), E(ALIBABACLOUD_PROFILE) or E(ALICLOUD_PROFILE) if nothing else gives
+        credentials, else the current one.
+      - Profiles of the modes V(CloudSSO) and V(OAuth) need the Python library C(alibabacloud-credentials).
     type: str
   profile_file:
     description:
       - The configuration file of the Alibaba Cloud CLI, or the C(credentials.ini) of its SDKs.
-      - Taken from E(ALIBABA_CLOUD_CREDENTIALS_FILE) or E(ALICLOUD_SHARED_CREDENTIALS_FILE) if not given, else
+      - Taken from E(ALIBABA_CLOUD_CREDENTIALS_FILE), E(ALIBABA_CLOUD_CONFIG_PATH), E(ALIBABACLOUD_CONFIG_PATH) or
+        E(ALICLOUD_SHARED_CREDENTIALS_FILE) if not given, else
         V(~/.aliyun/config.json) or V(~/.alibabacloud/credentials.ini).
     type: path
     aliases: [shared_credentials_file]
   role_arn:
     description:
-      - RAM role to assume with the credentials found. Needs C(alibabacloud-credentials).
+      - RAM role to assume with the credentials found.
       - If no option names credentials, E(ALICLOUD_ASSUME_ROLE_ARN) counts, with
         E(ALICLOUD_ASSUME_ROLE_SESSION_NAME) and E(ALICLOUD_ASSUME_ROLE_SESSION_EXPIRATION).
     type: str
@@ -96,7 +99,8 @@ options:
   ca_path:
     description:
       - File or directory of CA certificates that the endpoint's certificate is checked against.
-      - If not given, E(REQUESTS_CA_BUNDLE) counts, else the certificates that C(requests) brings.
+      - It counts for the services that give out keys as well.
+      - If not given, E(REQUESTS_CA_BUNDLE) or E(CURL_CA_BUNDLE) counts, else the certificates that C(requests) brings.
     type: path
   connect_timeout:
     description:
@@ -123,7 +127,7 @@ options:
 requirements:
   - python >= 3.10
   - requests >= 2.28
-  - alibabacloud-credentials (only for credentials that are neither an access key nor a security token)
+  - alibabacloud-credentials >= 1.0.12 (only for profiles that were signed in by CloudSSO or OAuth)
 """
 
 

@@ -12,61 +12,29 @@ version_added: 0.1.0
 author:
   - alicloud.rds contributors (@alicloud-rds)
 description:
-  - Asks an account's RDS API some twenty questions that its documentation leaves open or answers in two ways, such as
-    how a state is spelled and whether passwords come back masked, and says what each answer means for the collection.
-  - The findings and the report hold no secrets. Of a password only the form is told.
-  - It sends C(DescribeDBInstanceAttribute) and C(DescribeReplicationLinkLogs), about a dozen requests in all, and with
-    O(dry_run=true) one C(CreateReplicationLink) with C(DryRun=true). It never sends anything else. What only a write
-    could answer is listed as such.
+  - Asks an account's RDS API what its documentation leaves open or answers in two ways, such as how a state is spelled
+    and whether passwords come back masked, and reports field names, words and forms of the answers.
+  - The report is text, ready to paste. Of a value that is not a word of the service only the form is in it, so it holds
+    no secret, name, address or id. What answers mean for the collection is in
+    U(https://github.com/alicloud-rds/alicloud.rds/blob/main/docs/first_contact.md).
+  - It only reads (C(DescribeDBInstanceAttribute), C(DescribeReplicationLinkLogs), C(DescribeHistoryTasks),
+    C(DescribeReadDBInstanceDelay)), about a dozen requests in all.
   - A permission that is missing leaves the questions open that need it, and the others are asked.
 options:
   dr_instance_id:
     description:
-      - Id of an RDS PostgreSQL instance of the account. A DR instance with a link answers most questions; any other one
-        will do.
+      - Id of an RDS PostgreSQL instance of the account. A DR instance with a link, and a preview of one in its log,
+        answers most questions; any other one will do.
     type: str
     required: true
   source_instance_name:
     description:
-      - Id of the RDS instance that is the source of the link, or of the dry run. It is read as well.
+      - Id of the RDS instance that is the source of the link. It is read as well.
     type: str
   source_instance_region_id:
     description:
       - Region of O(source_instance_name).
     type: str
-  dry_run:
-    description:
-      - Whether to send one dry run, as M(alicloud.rds.replication_link) does in check mode. It leaves an entry of type
-        C(create-dryrun) in the task log. If the instance has a link, none is sent.
-      - Needs O(replicator_account), O(replicator_password), and O(source_address) or O(source_instance_name).
-    type: bool
-    default: false
-  source_address:
-    description:
-      - Address of the source of the dry run.
-    type: str
-  source_port:
-    description:
-      - Port of the source. V(5432) if O(source_address) is given and this is not.
-    type: int
-  replicator_account:
-    description:
-      - Account at the source, for the dry run.
-    type: str
-  replicator_password:
-    description:
-      - Password of O(replicator_account). It is never returned.
-    type: str
-  wait_timeout:
-    description:
-      - Seconds to wait for the verdict of the dry run.
-    type: float
-    default: 600.0
-  anonymise:
-    description:
-      - Whether to leave ids of instances and accounts, and addresses, out of findings and report.
-    type: bool
-    default: true
 extends_documentation_fragment:
   - alicloud.rds._connection
   - alicloud.rds._connection.as_dictionary
@@ -76,7 +44,7 @@ attributes:
   check_mode:
     support: full
     details:
-      - This module changes nothing. With O(dry_run=true) the dry run is sent in both modes.
+      - This module changes nothing.
   diff_mode:
     support: N/A
     details:
@@ -84,7 +52,7 @@ attributes:
   idempotent:
     support: full
     details:
-      - This module changes nothing. With O(dry_run=true) each run leaves an entry in the task log.
+      - This module changes nothing.
 notes:
   - The playbook C(alicloud.rds.verify_cloud) runs this module and writes the report to a file.
 seealso:
@@ -93,45 +61,38 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Ask what reads can tell
+- name: Ask the API
   alicloud.rds.api_check:
     region_id: cn-shanghai
     dr_instance_id: pgm-uf6wjk5xexample
   register: api
 
-- name: Show the answers
+- name: Show the report
   ansible.builtin.debug:
-    msg: "{{ dict(api.findings | map(attribute='id') | zip(api.findings | map(attribute='answer'))) }}"
+    msg: "{{ api.report.splitlines() }}"
 
-- name: Ask what a dry run tells as well
-  alicloud.rds.api_check:
-    region_id: cn-shanghai
-    dr_instance_id: pgm-uf6wjk5xexample
-    dry_run: true
-    source_address: 10.20.0.15
-    replicator_account: dr_sync
-    replicator_password: "{{ vault_dr_sync_password }}"
+- name: Show how the state of a link is spelled
+  ansible.builtin.debug:
+    msg: "{{ api.answers.create.fields['Items[].ReplicationState'] | default('no rows') }}"
 """
 
 RETURN = r"""
-findings:
-  description: The questions with their answers, always the same ones in the same order.
+answers:
+  description: What was answered, by the id of the question.
   returned: always, empty if nothing could be sent at all
-  type: list
-  elements: dict
+  type: dict
   contains:
-    id: {description: Stable id., type: str, sample: replication_state_spelling}
-    question: {description: The question., type: str}
-    answer:
-      description:
-        - The answer. V(not permitted:), V(no answer:), V(not asked:) and V(nothing to read:), each with the reason,
-          begin the ones that are no answer.
+    request: {description: The operation with its parameters., type: str}
+    outcome:
+      description: V(answered), or the code of the refusal with its HTTP status.
       type: str
-      sample: steaming
-    evidence: {description: What it was read from., type: str}
-    meaning: {description: What the collection does under this answer., type: str}
+      sample: answered
+    fields:
+      description: The path of each field, with the words and forms that it has.
+      type: dict
+      sample: {"Items[].ReplicationState": "steaming", "Items[].ReplicatorPassword": "masked"}
 report:
-  description: All of it as Markdown, for a bug report.
+  description: All of it as text, ready to paste.
   returned: always, null if nothing could be sent at all
   type: str
 request_id:

@@ -3,11 +3,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Shows a person where a wait is: a line when the stage changes, and on a terminal one from time to time.
 
-Short waits show nothing. With -v every poll is shown.
+Short waits show nothing. With -v every poll is shown. All goes to stderr: what a callback writes to stdout may be meant
+for a program.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 
@@ -32,20 +34,27 @@ class Reporter:
         self._shown_at = 0.0
 
     def __call__(self, progress: Progress) -> None:
+        """Show it, if it is worth a line. Nothing that goes wrong here may end the operation that waits."""
+        with contextlib.suppress(Exception):
+            self._show(progress)
+
+    def _show(self, progress: Progress) -> None:
         line = f"{progress.instance_id}: " if progress.instance_id else ""  # a fleet has none
         line += f"{progress.stage}, {_spoken(progress.elapsed)}"
         line += f" of at most {_spoken(progress.timeout)}" if progress.timeout else ""
         line += f", {progress.note}" if progress.note else ""
         is_new = progress.stage != self._stage
         is_due = self._on_terminal and progress.elapsed - self._shown_at >= max(PAUSE, self._shown_at / 10)
-        if progress.elapsed >= QUIET and (is_new or is_due):
+        is_shown = progress.elapsed >= QUIET and (is_new or is_due)
+        if is_shown:
             self._stage, self._shown_at = progress.stage, progress.elapsed
-            self._display.display(line)
-        else:
-            self._display.v(line)
+        if is_shown or self._display.verbosity:
+            self._display.display(line, stderr=True)
 
 
 def _spoken(seconds: float) -> str:
+    if seconds == float("inf"):
+        return "any time"
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"

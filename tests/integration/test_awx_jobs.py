@@ -33,7 +33,7 @@ def awx(rds_emulator_postgres, tmp_path):
     for duty in ("auditor", "operator", "promoter"):
         (statement,) = json.loads((ROOT / f"docs/awx/{duty}.json").read_text())["Statement"]
         allowed = {action.removeprefix("rds:") for action in statement["Action"]}
-        keys = {"access_key_id": f"LTAI5t{duty}", "access_key_secret": f"the-{duty}'s own key+/="}
+        keys = {"access_key_id": f"LTAI5t{duty}", "access_key_secret": f"the-{duty}'s-own-key+/="}
         rds.add_key(**keys, deny=sorted(ACTIONS - allowed))
         secrets[f"RDS DR {duty}"] = {**keys, "region_id": "cn-shanghai", "endpoint": rds.endpoint}
     environment = playbook_environment(rds, tmp_path)

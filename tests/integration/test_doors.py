@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
-from .conftest import ANOTHER_PYTHON, PASSWORD, make_pair, show
+from .conftest import ANOTHER_PYTHON, PASSWORD, make_pair, playbook_environment, show
 
 TASK = """
 - hosts: localhost
@@ -160,3 +163,131 @@ def test_an_encrypted_password_is_decrypted_on_the_way(pair, play, tmp_path):
     run = play(pair.rds, text, pair.variables, "--vault-password-file", str(tmp_path / "vault"))
     assert run.returncode == 0, run.output
     assert run.results["outcome"] == "created"
+
+
+# -- the same cases by both ways ---------------------------------------------------------------------------------------
+
+CLOSED = "http://127.0.0.1:9"
+FAR = {"endpoint": "https://rds.invalid", "access_key_id": "LTAI", "access_key_secret": "far+secret/1"}
+
+
+def cases(rds, home):
+    """Environment and options of replication_link_info, and what the result has to say."""
+    key, secret = (rds.environment[f"ALIBABA_CLOUD_ACCESS_KEY_{part}"] for part in ("ID", "SECRET"))
+    here = {"endpoint": rds.endpoint}
+    keyed = {**here, "access_key_id": key, "access_key_secret": secret}
+    secure = {**keyed, "endpoint": rds.endpoint.replace("http:", "https:")}
+    pair = {"ACCESS_KEY_ID": key, "ACCESS_KEY_SECRET": secret}
+    for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+        yield {name: CLOSED}, FAR, "proxy: connection refused"
+    for name, value in (("NO_PROXY", "rds.invalid"), ("no_proxy", ".invalid"), ("NO_PROXY", "*")):
+        yield {"HTTPS_PROXY": CLOSED, name: value}, FAR, "(name not found)"
+    yield {"HTTPS_PROXY": "ftp://127.0.0.1"}, FAR, "HTTPS_PROXY is not the URL of a proxy"
+    yield {"ALL_PROXY": CLOSED, "HTTPS_PROXY": CLOSED}, keyed, "answered"
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        yield {name: f"{home}/none.pem"}, secure, f"{name} '{home}/none.pem' cannot be read"
+    for prefix in ("ALIBABA_CLOUD_", "ALIBABACLOUD_", "ALICLOUD_"):
+        yield {prefix + name: value for name, value in pair.items()}, here, f"environment {prefix}ACCESS_KEY_ID"
+    yield {f"ALIBABA_CLOUD_{name}": value for name, value in pair.items()} | {"NO_PROXY": None}, here, "answered"
+    yield {"HOME": home}, here, "profile 'dev' (AK) of ~/.aliyun/config.json"
+    yield {"HOME": home, "ALIBABACLOUD_PROFILE": "prod"}, here, "profile 'prod' (AK)"
+    yield {"HOME": home, "ALIBABA_CLOUD_IGNORE_PROFILE": "TRUE"}, here, "CredentialsMissing"
+    yield {"HOME": home}, {**here, "profile_file": "~/.aliyun/config.json"}, f"profile 'dev' (AK) of {home}/.aliyun"
+    yield {"PLACE": f"{home}/.aliyun"}, {**here, "profile_file": "$PLACE/config.json"}, f"of {home}/.aliyun/config.json"
+    yield {"HOME": home, "ALIBABA_CLOUD_CREDENTIALS_FILE": "~/.aliyun/config.json"}, here, "profile 'dev' (AK) of ~/"
+    yield {"HOME": home, "PATH": f"{home}/bin:/usr/bin:/bin"}, {**here, "profile": "program"}, "'program' (External)"
+    yield {"HOME": home, "PATH": "/usr/bin:/bin"}, {**here, "profile": "program"}, "process_command cannot be run"
+    yield {"HOME": home, "ALIBABA_CLOUD_ACCESS_KEY_ID": None}, here, "profile 'dev' (AK)"
+    yield {"HOME": home, "ALIBABA_CLOUD_SECURITY_TOKEN": None, "ALICLOUD_PROFILE": None}, here, "profile 'dev' (AK)"
+    yield {"HOME": home, "ALIBABA_CLOUD_ACCESS_KEY_ID": ""}, here, "profile 'dev' (AK)"
+    yield {"HOME": f"{home}/nobody", "ALIBABA_CLOUD_ACCESS_KEY_ID": None}, here, "CredentialsMissing"
+    yield {"ALIBABA_CLOUD_ECS_METADATA_DISABLED": True}, {**here, "ecs_role_name": "r"}, "METADATA_DISABLED is true"
+    yield {"ALIBABA_CLOUD_ACCESS_KEY_ID": f"{key}\n", "ALICLOUD_X": 3}, here, "ACCESS_KEY_SECRET is missing"
+    yield (
+        {"ALIBABA_CLOUD_ACCESS_KEY_ID": f"{key} ", "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "far+secret/1"},
+        here,
+        "no key has",
+    )
+    yield {"ALIBABA_CLOUD_CREDENTIALS_URI": f"{CLOSED}/keys"}, here, "KeyServiceUnreachable"
+    yield {"ALIBABA_CLOUD_CREDENTIALS_URI": "http://10.1.2.3/keys"}, here, "plain http is accepted for loopback only"
+    yield {"ALIBABA_CLOUD_RDS_ENDPOINT": rds.endpoint}, {**keyed, "endpoint": ""}, "answered"
+    yield {"ALIBABACLOUD_REGION_ID": "cn-nowhere"}, {**keyed, "endpoint": ""}, "'cn-nowhere' is not a region"
+    yield {"PYTHONWARNINGS": "ignore", "HTTPS_PROXY": CLOSED}, FAR, "proxy: connection refused"
+    for name in ("connect_timeout", "read_timeout", "request_timeout"):
+        yield {}, {**keyed, name: float("inf")}, "answered"
+    yield {}, {**keyed, "region": "cn-x", "region_id": "cn-y"}, "Both option region_id and its alias region are set"
+    yield {}, {**keyed, "access_key": key}, "Both option access_key_id and its alias access_key are set"
+    yield {}, {**keyed, "conection": 1}, "Unsupported parameters"
+    yield {}, {**keyed, "max_retries": "many"}, "unable to convert to int"
+
+
+def test_both_ways_give_the_same_results(pair, play, tmp_path):
+    home = tmp_path / "home"
+    (home / ".aliyun").mkdir(parents=True)
+    (home / "bin").mkdir()
+    key, secret = (pair.rds.environment[f"ALIBABA_CLOUD_ACCESS_KEY_{part}"] for part in ("ID", "SECRET"))
+    keys = {"access_key_id": key, "access_key_secret": secret}
+    profiles = [{"name": name, "mode": "AK", **keys} for name in ("dev", "prod")]
+    profiles.append({"name": "program", "mode": "External", "process_command": "print-keys"})
+    (home / ".aliyun" / "config.json").write_text(json.dumps({"current": "dev", "profiles": profiles}))
+    (home / "bin" / "print-keys").write_text(f"#!/bin/sh\necho '{json.dumps(keys)}'\n")
+    (home / "bin" / "print-keys").chmod(0o700)
+    every = list(cases(pair.rds, str(home)))
+    assert len(every) >= 40
+    tasks, names = [], []
+    for environment, options, _words in every:
+        for interpreter in ("{{ ansible_playbook_python }}", ANOTHER_PYTHON):
+            names.append(f"made{len(names)}")
+            given = {"dr_instance_id": pair.dr, "max_retries": 0, **options}
+            task = {"alicloud.rds.replication_link_info": given, "environment": environment, "register": names[-1]}
+            tasks.append({**task, "vars": {"ansible_python_interpreter": interpreter}, "ignore_errors": True})
+    tasks += yaml.safe_load(show(f"[{', '.join(names)}]"))
+    book = yaml.safe_dump([{"hosts": "localhost", "gather_facts": False, "tasks": tasks}])
+    run = play(pair.rds, book, {}, **dict.fromkeys(pair.rds.environment, ""))
+    assert run.returncode == 0, run.output
+    assert len(run.results) == 2 * len(every)
+    for (environment, options, words), here, there in zip(every, run.results[::2], run.results[1::2], strict=True):
+        said = [comparable(result) for result in (here, there)]
+        assert said[0] == said[1], (environment, options)
+        if words == "answered":
+            assert not here.get("failed") and here["link"] is None, (environment, options, here)
+        else:
+            assert words in json.dumps(here, ensure_ascii=False), (environment, options, here)
+
+
+def comparable(result):
+    """What both ways have to say alike."""
+    volatile = {"invocation", "request_id", "deprecations", "ansible_facts", "exception", "discovered_interpreter"}
+    kept = {name: value for name, value in result.items() if name not in volatile}
+    kept["error"] = {name: value for name, value in (result.get("error") or {}).items() if name != "request_id"}
+    return json.loads(re.sub(r"request id [\w-]+", "request id", json.dumps(kept)))
+
+
+@pytest.mark.parametrize("become", ["true", "'yes'"])
+def test_become_as_a_variable_counts(pair, play, become):
+    """As with the keyword, and the user that is named there."""
+    variables = ("vars:", f"  ansible_become: {become}", "  ansible_become_user: nobody")
+    variables += (
+        "  ansible_become_method: ansible.builtin.sudo",
+        f"  ansible_become_exe: {Path(__file__).parent}/as_myself.sh",
+    )
+    run = play(pair.rds, with_keywords(*variables), pair.variables, "-vvvv")
+    assert run.returncode == 0, run.output
+    assert went_through_module(run.output)
+    off = play(pair.rds, with_keywords("become: true", "vars: {ansible_become: false}"), pair.variables, "-vvvv")
+    assert off.returncode == 0 and not went_through_module(off.output), off.output
+
+
+def test_stdout_is_for_the_callback_alone(pair, tmp_path):
+    """Where stdout is no terminal it may be meant for a program: what shows a wait goes to stderr."""
+    pair.rds.add_fault(stage="basebackup", fault="slow", seconds=6, instance=pair.dr)
+    (tmp_path / "playbook.yml").write_text(keywords_only())
+    (tmp_path / "vars.json").write_text(json.dumps(pair.variables))
+    environment = {**playbook_environment(pair.rds, tmp_path), "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.minimal"}
+    command = [str(Path(sys.executable).parent / "ansible-playbook"), "playbook.yml", "-e", "@vars.json"]
+    run = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=90, check=False
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    line = f"{pair.dr}: basebackup, "
+    assert line in run.stderr and line not in run.stdout

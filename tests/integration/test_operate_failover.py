@@ -48,6 +48,15 @@ def test_planned_promotion_waits_for_the_last_byte_and_keeps_the_fence(linked):
     opened = linked.play("unfence", fails=True)
     assert "there would be two primaries" in opened.output and linked.is_shut(linked.source)
 
+    spare = linked.rds.add_instance(id=f"{linked.dr}-spare", region_id="cn-hangzhou")["id"]
+    home = {"dr_link_spare_instance_id": spare, "dr_link_spare_region_id": "cn-hangzhou",
+            "dr_link_replicator_account": "dr_sync", "dr_link_replicator_password": PASSWORD}  # fmt: skip
+    linked.play("reprotect", "--check", **home)
+    assert [e["params"]["DryRun"] for e in linked.rds.journal("CreateReplicationLink")][-1] == "true"
+    assert linked.play("reprotect", **home).changed() == 1
+    linked.write(linked.dr, 3)
+    assert eventually(lambda: linked.orders(spare) == 3)
+
 
 def test_forced_promotion_does_not_need_the_source(linked):
     linked.rds.break_link(linked.dr, "source_gone")
@@ -64,6 +73,24 @@ def test_forced_promotion_does_not_need_the_source(linked):
     assert run.results["done"]["outcome"] == "promoted"
     assert "has received WAL up to" in run.output and "does not answer as a primary" in run.output
     assert not linked.value(linked.dr, "pg_is_in_recovery()")
+
+
+def test_task_files_of_the_user_run_before_after_and_on_failure(linked, tmp_path):
+    for name in ("before", "after", "failure"):
+        (tmp_path / f"{name}.yml").write_text(f"- ansible.builtin.debug: {{msg: 'HOOK {name} ran'}}\n")
+    names = {"before_promote": "before", "after_promote": "after", "on_failure": "failure"}
+    hooks = {f"dr_link_{variable}": str(tmp_path / f"{name}.yml") for variable, name in names.items()}
+    hooks["dr_link_promote_mode"] = "planned"
+    absent = linked.play("promote", fails=True, **{**hooks, "dr_link_after_promote": str(tmp_path / "no.yml")})
+    assert "no.yml: no such task file" in absent.output and linked.sent("DeleteReplicationLink") == []
+    linked.rds.break_link(linked.dr, "replay_paused")
+    failed = linked.play("promote", fails=True, **hooks)
+    assert "HOOK before ran" in failed.output and "HOOK failure ran" in failed.output
+    assert "HOOK after ran" not in failed.output
+    linked.rds.repair_link(linked.dr)
+    done = linked.play("promote", **hooks)
+    assert "HOOK after ran" in done.output and "HOOK failure ran" not in done.output
+    assert "Nothing keeps" in done.output, "without a fence it is said"
 
 
 def test_a_fence_is_taken_down_when_the_promotion_is_refused(linked):

@@ -29,8 +29,8 @@ from .conftest import ANOTHER_PYTHON, ROOT, playbook_environment, show, shown
 MARK = "C4n4ry"
 PASSWORD = f'{MARK}Pw\'1 "q" %41+/=é&<\\{MARK}'
 WRONG = f'{MARK}Wr\'2 "q" %42+/=ü&<\\{MARK}'  # wrong at the source: the service's report quotes it
-SECRET = f'{MARK}Sk\'3 "q" %43+/=ß&<\\{MARK}'
-TOKEN = f'{MARK}St\'4 "q" %44+/=&<\\{MARK}'  # travels in a header, so it is ASCII
+SECRET = f'{MARK}Sk\'3"q"%43+/=&<\\{MARK}'
+TOKEN = f'{MARK}St\'4"q"%44+/=&<\\{MARK}'  # as keys, it has no blanks
 CANARIES = (PASSWORD, WRONG, SECRET, TOKEN)
 KEY, STS_KEY, DR = "LTAI5tCanaryKey0001", "STS.NUCanaryKey0002", "pgm-secrets001"
 SPELLINGS: tuple[Callable[[str], str], ...] = (

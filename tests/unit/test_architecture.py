@@ -21,22 +21,11 @@ FLOORS = {
         *("run", "results", "connection", "specs"),
     ),
     "_dr": (
-        *(
-            "fleet",
-            "source",
-            "failover",
-            "fence",
-            "inspection",
-            "role_changes",
-            "probe",
-            "link",
-            "instances",
-            "probe_findings",
-        ),
+        *("fleet", "source", "failover", "fence", "inspection", "role_changes", "probe", "link", "instances"),
         *("state", "verification", "primary_checks", "checklist", "postgres", "precheck", "facts", "seen", "follow"),
     ),
     "_api": (
-        *("client", "pace", "credentials", "credential_library", "profiles", "credential_errors"),
+        *("client", "pace", "credentials", "credential_library", "key_services", "profiles"),
         *("transport", "endpoints", "signature", "secrets", "errors"),
     ),
 }
@@ -44,10 +33,10 @@ PLACES = {(floor, name): (-number, -place) for number, (floor, names) in enumera
           for place, name in enumerate(names)}  # fmt: skip
 # Where the outside world may come in, besides the standard library.
 ALLOWED = {
-    "ansible": {"modules", "action", "inventory", "filter", "_action", "_progress", "api_check", "fleet", "role"},
+    "ansible": {"modules", "action", "inventory", "filter", "_action", "_progress", "fleet", "role"},
     "requests": {"transport"},
-    "alibabacloud_credentials": {"credential_library"},
     "psycopg": {"postgres"},
+    "alibabacloud_credentials": {"credential_library"},
 }
 
 SOURCES = sorted(path for path in PLUGINS.rglob("*.py") if "doc_fragments" not in path.parts)

@@ -16,9 +16,10 @@ from ansible_collections.alicloud.rds.plugins.module_utils._api import transport
 from ansible_collections.alicloud.rds.plugins.module_utils._api.credentials import profile_region, resolve_credentials
 from ansible_collections.alicloud.rds.plugins.module_utils._api.endpoints import resolve_endpoint
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
+from ansible_collections.alicloud.rds.plugins.module_utils._api.profiles import exported
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.follow import Report, Waiter
 
-_REGION_VARIABLES = ("ALIBABA_CLOUD_REGION_ID", "ALIBABA_CLOUD_REGION", "ALICLOUD_REGION", "ALICLOUD_REGION_ID")
+_FOREVER = 1e8  # seconds; an infinite time is more than any clock takes
 _ENDPOINT_VARIABLE = "ALIBABA_CLOUD_RDS_ENDPOINT"
 
 
@@ -69,8 +70,8 @@ class Clients:
 
 def default_region(options: Mapping[str, Any], environment: Mapping[str, str]) -> str | None:
     """Return the region that the options name, or else the environment, or the profile."""
-    named = next((environment[name] for name in _REGION_VARIABLES if environment.get(name)), None)
-    return options["region_id"] or named or profile_region(options, environment)
+    named = options["region_id"] or exported(environment, "REGION_ID", "REGION")[1]
+    return named or profile_region(options, environment)
 
 
 def connect(options: Mapping[str, Any], environment: Mapping[str, str]) -> _client.Client:
@@ -79,17 +80,23 @@ def connect(options: Mapping[str, Any], environment: Mapping[str, str]) -> _clie
     :param options: all connection options, None where not given
     :raises RdsError: InvalidOptions, or what `resolve_endpoint` and `resolve_credentials` raise
     """
-    refuse(number_problems(options))
+    refuse([*number_problems(options), *(f"{name} is not text in UTF-8" for name in not_utf8(options))])
+    if not _transport.HAS_REQUESTS:
+        raise RdsError("MissingLibrary", f"The Python library requests is missing for {sys.executable}.")
     region = default_region(options, environment)
     endpoint = resolve_endpoint(options["endpoint"] or environment.get(_ENDPOINT_VARIABLE), region, options["network"])
     provider = resolve_credentials(options, environment)
-    if not _transport.HAS_REQUESTS:
-        raise RdsError("MissingLibrary", f"The Python library requests is missing for {sys.executable}.")
     if options["ca_path"] and not os.path.exists(options["ca_path"]):
         raise RdsError("InvalidOptions", f"ca_path {options['ca_path']!r} does not exist.")
-    names = ("connect_timeout", "read_timeout", "request_timeout", "max_retries")
-    limits = _client.Limits(**{name: options[name] for name in names})
-    return _client.Client(endpoint, provider, limits, options["ca_path"])
+    return _client.Client(endpoint, provider, _transport.limits_of(options), options["ca_path"])
+
+
+def not_utf8(value: Any, name: str = "") -> list[str]:
+    """Return the names of options, at any depth, whose text cannot be sent: bytes that came from another encoding."""
+    if isinstance(value, str):
+        return [name] if value.encode(errors="replace").decode() != value else []
+    parts = value.items() if isinstance(value, Mapping) else [(name, part) for part in value or ()]
+    return [found for key, part in parts if isinstance(part, (str, Mapping, list)) for found in not_utf8(part, key)]
 
 
 def effective(parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -101,4 +108,4 @@ def effective(parameters: Mapping[str, Any]) -> dict[str, Any]:
 def waiter_of(options: Mapping[str, Any], report: Report | None) -> Waiter:
     """Return the time that an operation has, as the options say."""
     names = ("wait_timeout", "wait_interval", "settle_timeout")
-    return Waiter(**{name: options[name] for name in names}, report=report)
+    return Waiter(**{name: min(options[name], _FOREVER) for name in names}, report=report)

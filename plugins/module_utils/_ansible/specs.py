@@ -153,23 +153,9 @@ API_CHECK: dict[str, Any] = {
         "dr_instance_id": {"type": "str", "required": True},
         "source_instance_name": {"type": "str"},
         "source_instance_region_id": {"type": "str"},
-        "dry_run": {"type": "bool", "default": False},
-        "source_address": {"type": "str"},
-        "source_port": {"type": "int"},
-        "replicator_account": {"type": "str"},
-        "replicator_password": {"type": "str", "no_log": True},
-        "wait_timeout": {"type": "float", "default": 600.0},
-        "anonymise": {"type": "bool", "default": True},
         **_MODULE_CONNECTION,
     },
-    "required_together": [
-        ("replicator_account", "replicator_password"),
-        ("source_instance_name", "source_instance_region_id"),
-    ],
-    "required_if": [
-        ("dry_run", True, ("replicator_account",)),
-        ("dry_run", True, ("source_address", "source_instance_name"), True),
-    ],
+    "required_together": [("source_instance_name", "source_instance_region_id")],
     "supports_check_mode": True,
 }
 
@@ -282,6 +268,8 @@ DR_LINK: dict[str, Any] = {
     "expect": {"type": "str"},
     "promote_mode": {"type": "str", "choices": ["planned", "forced"]},
     "promote_confirm": {"type": "str"},
+    "spare_instance_id": {"type": "str"},
+    "spare_region_id": {"type": "str"},
     **{name: {"type": "path"} for name in ("before_promote", "after_promote", "on_failure")},
     "rebuild_confirm": {"type": "str"},
 }

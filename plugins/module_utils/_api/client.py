@@ -10,7 +10,6 @@ is not a clear answer is an error with outcome ``unknown``, and the caller looks
 
 from __future__ import annotations
 
-import json
 import random
 import threading
 import time
@@ -18,24 +17,34 @@ import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ansible_collections.alicloud.rds.plugins.module_utils._api.credentials import Credentials, Provider
 from ansible_collections.alicloud.rds.plugins.module_utils._api.endpoints import Endpoint
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError, classify, is_held_back
 from ansible_collections.alicloud.rds.plugins.module_utils._api.pace import Pace
+from ansible_collections.alicloud.rds.plugins.module_utils._api.profiles import Credentials, Provider
 from ansible_collections.alicloud.rds.plugins.module_utils._api.secrets import scrub
 from ansible_collections.alicloud.rds.plugins.module_utils._api.signature import canonical_query, signed_headers
-from ansible_collections.alicloud.rds.plugins.module_utils._api.transport import Limits, NotAnswered, Reply, Transport
+from ansible_collections.alicloud.rds.plugins.module_utils._api.transport import (
+    Limits,
+    NotAnswered,
+    Reply,
+    Transport,
+    json_object,
+)
 
 API_VERSION = "2014-08-15"
 LONGEST_PAUSE = 30.0
 _SECRET_PARAMETERS = ("ReplicatorPassword",)
 # What asking again does not change.
-_SETTLED = frozenset(
-    """
-    CaUnreadable CertificateRefused CredentialsMissing CredentialsUnusable InvalidOptions KeyServiceUnreachable
-    MissingLibrary ProxyUnusable
-    """.split()  # noqa: SIM905  # as a list it is longer and reads worse
-)
+_SETTLED = """
+CaUnreadable CertificateRefused CredentialsMissing CredentialsUnusable InvalidOptions KeyServiceUnreachable
+MissingLibrary ProxyUnusable
+"""
+
+
+class Answer(dict[str, Any]):
+    """What the service answered, and how many bytes that took."""
+
+    size = 0
 
 
 class Client:
@@ -97,9 +106,13 @@ class Client:
             attempt += 1
             if self._pace:
                 self._pace.before(action)
+            keys = None
             try:
-                return self._once(action, parameters)
+                keys = self._credentials()
+                return self._once(action, parameters, keys)
             except RdsError as error:
+                if error.code == "InvalidSecurityToken.Expired" and keys != self._credentials():
+                    continue  # the gateway has done nothing, and others have renewed the keys meanwhile
                 if self._pace and is_held_back(error.code, error.http_status):
                     self._pace.held_back(action)
                 if attempt > self._limits.max_retries or not _may_repeat(error, repeatable):
@@ -107,14 +120,13 @@ class Client:
                 self.retries.append(f"{action}: {error.code}")
                 self._sleep(_pause(attempt, error.retry_after))
 
-    def _once(self, action: str, parameters: Mapping[str, str]) -> dict[str, Any]:
-        keys = self._credentials()
+    def _once(self, action: str, parameters: Mapping[str, str], keys: Credentials) -> dict[str, Any]:
         secrets = [keys.access_key_secret, keys.security_token or ""]
         secrets += [parameters.get(name, "") for name in _SECRET_PARAMETERS]
         self.last_headers = {}
         status, headers, body = self._exchange(action, parameters, keys)
         self.last_headers = {name.lower(): value for name, value in headers.items()}
-        answer = _decode(body)
+        answer = json_object(body)
         if answer is None or 300 <= status < 400:
             raise RdsError(
                 "Redirected" if 300 <= status < 400 else "ReplyUnreadable",
@@ -131,7 +143,9 @@ class Client:
             or (code and code.lower() not in ("success", "ok", "200", "0"))
         )
         if not refused and 200 <= status < 300:
-            return answer
+            given = Answer(answer)
+            given.size = len(body)
+            return given
         is_its_word = bool(code)
         code = code or f"HTTP{status}"
         message = _shorten(code, message or "no message")
@@ -174,7 +188,7 @@ class Client:
 
 
 def _may_repeat(error: RdsError, repeatable: bool) -> bool:
-    if error.code in _SETTLED:
+    if error.code in _SETTLED.split():
         return False
     if error.outcome == "not_sent" or is_held_back(error.code, error.http_status):
         return True
@@ -189,14 +203,6 @@ def _pause(attempt: int, retry_after: float | None) -> float:
         if retry_after
         else min(base, 8.0) * random.uniform(0.5, 1.0)
     )
-
-
-def _decode(body: bytes) -> dict[str, Any] | None:
-    try:
-        answer = json.loads(body)
-    except (ValueError, RecursionError):
-        return None
-    return answer if isinstance(answer, dict) else None
 
 
 def _told(value: Any, secrets: list[str], longest: int) -> str | None:

@@ -1,59 +1,39 @@
 # Copyright: (c) 2026, alicloud.rds contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who signs: options, then the environment, then a profile that another tool keeps.
+"""Who signs: options, then the environment, then a profile that another tool keeps. docs/credentials.md has the order.
 
-Nothing is picked up silently: what was used is told (`Credentials.source`), half of a setting is an error, and no
-metadata service is asked unless the configuration names one. Keys that are simply there are read here. The others come
-by way of the official library, which is imported only for them.
+Nothing is picked up silently: what was used is reported (`Credentials.source`), an incomplete setting is an error, and
+no metadata service is asked unless the configuration names one.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
-from ansible_collections.alicloud.rds.plugins.module_utils._api import credential_library as _official
-from ansible_collections.alicloud.rds.plugins.module_utils._api.credential_library import Credentials, Provider, Role
+from ansible_collections.alicloud.rds.plugins.module_utils._api import profiles as _profiles
+from ansible_collections.alicloud.rds.plugins.module_utils._api.credential_library import signed_in
+from ansible_collections.alicloud.rds.plugins.module_utils._api.endpoints import authority
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
-from ansible_collections.alicloud.rds.plugins.module_utils._api.profiles import Profile, read_profile, update_profile
+from ansible_collections.alicloud.rds.plugins.module_utils._api.key_services import KeyServices, external
+from ansible_collections.alicloud.rds.plugins.module_utils._api.profiles import Credentials, Profile, Provider, unusable
 
-DEFAULT_PROFILE_FILE = "~/.aliyun/config.json"
-SDK_PROFILE_FILE = "~/.alibabacloud/credentials.ini"
-
-# One family is used as a whole. Each name has its synonyms, the first one that is exported counts: those of the
-# official SDKs; of Terraform; of the collection alibaba.alicloud.
-_KEYS = (
-    (("ALIBABA_CLOUD_ACCESS_KEY_ID",), ("ALIBABA_CLOUD_ACCESS_KEY_SECRET",), ("ALIBABA_CLOUD_SECURITY_TOKEN",)),
-    (("ALIBABACLOUD_ACCESS_KEY_ID",), ("ALIBABACLOUD_ACCESS_KEY_SECRET",), ("ALIBABACLOUD_SECURITY_TOKEN",)),
-    (
-        ("ALICLOUD_ACCESS_KEY", "ALICLOUD_ACCESS_KEY_ID"),
-        ("ALICLOUD_SECRET_KEY", "ALICLOUD_SECRET_ACCESS_KEY", "ALICLOUD_ACCESS_KEY_SECRET"),
-        ("ALICLOUD_SECURITY_TOKEN",),
-    ),
-)
-_URI = ("ALIBABA_CLOUD_CREDENTIALS_URI", "ALICLOUD_CREDENTIALS_URI")
-_ECS_ROLE = ("ALIBABA_CLOUD_ECS_METADATA", "ALICLOUD_ECS_ROLE_NAME")
-_PROFILE = ("ALIBABA_CLOUD_PROFILE", "ALICLOUD_PROFILE")
-_PROFILE_FILE = ("ALIBABA_CLOUD_CREDENTIALS_FILE", "ALICLOUD_SHARED_CREDENTIALS_FILE")
-_KEY_OPTIONS = ("access_key_id", "access_key_secret", "security_token")
-_ROLE_OPTIONS = ("role_session_name", "role_session_expiration", "external_id")
+_FILES = ("CREDENTIALS_FILE", "SHARED_CREDENTIALS_FILE", "CONFIG_PATH")
+_PROFILE_FILES = ["~/.aliyun/config.json", "~/.alibabacloud/credentials.ini"]
+# The CLI reads them. The first are anybody's; the others sign in another way.
+_NOT_READ = ("ACCESS_KEY_ID", "ACCESS_KEY_SECRET", "SECURITY_TOKEN", "ALIBABA_CLOUD_BEARER_TOKEN")
 
 
 def resolve_credentials(options: Mapping[str, Any], environment: Mapping[str, str]) -> Provider:
     """Return a provider for the first place that has credentials.
 
-    :param options: the connection options; of them, access_key_id, access_key_secret, security_token, ecs_role_name,
-        profile, profile_file, role_arn, role_session_name, role_session_expiration and external_id count
+    :param options: the connection options, of which those about keys, roles, time-outs and ca_path count
     :raises RdsError: CredentialsMissing, CredentialsUnusable or MissingLibrary
     """
-    role = _role_of_options(options, environment)
-    named = _given(options, environment)
-    provider = named or _exported(environment) or _stored(options, environment)
-    if not named and not role:  # what is named in a task is not changed by what somebody has exported
-        role = _exported_role(environment)
-    return _official.assume_role(provider, role, f"RAM role {role.arn}") if role else provider
+    return _Resolver(options, environment).resolve()
 
 
 def profile_region(options: Mapping[str, Any], environment: Mapping[str, str]) -> str | None:
@@ -61,201 +41,129 @@ def profile_region(options: Mapping[str, Any], environment: Mapping[str, str]) -
 
     :raises RdsError: as `resolve_credentials`
     """
-    if any(options.get(name) for name in (*_KEY_OPTIONS, "ecs_role_name")):
-        return None
-    if not options.get("profile") and _exported(environment):
-        return None
-    profile = _profile(options, environment)
-    return profile.text("region_id") if profile else None
+    found = _Resolver(options, environment).find()
+    return found.fields.get("region_id") or None if found and found.path else None
 
 
-def _given(options: Mapping[str, Any], environment: Mapping[str, str]) -> Provider | None:
-    """Return what the options name: keys, the role of the ECS instance, or a profile."""
-    keys = any(options.get(name) for name in _KEY_OPTIONS)
-    ways = {
-        "access key options": keys,
-        "ecs_role_name": options.get("ecs_role_name"),
-        "profile": options.get("profile"),
-    }
-    given = [way for way, value in ways.items() if value]
-    if len(given) > 1:
-        raise RdsError("CredentialsUnusable", f"{' and '.join(given)} are both given: keep one.")
-    if options.get("ecs_role_name"):
-        return _ecs_role(options["ecs_role_name"], "options", environment)
-    if options.get("profile"):
-        return _stored(options, environment)
-    return _complete([options.get(name) for name in _KEY_OPTIONS], _KEY_OPTIONS, "options")
+class _Resolver:
+    def __init__(self, options: Mapping[str, Any], environment: Mapping[str, str]) -> None:
+        self._options, self._environment = options, environment
+        self._services = KeyServices(options)
 
+    def resolve(self) -> Provider:
+        found, role = self.find(), self._role_of_options()
+        if not found:
+            text = "No credentials found: no option (access_key_id and access_key_secret, ecs_role_name, profile), no "
+            text += f"variable (ALIBABA_CLOUD_ACCESS_KEY_ID and others), no profile ({', '.join(self._files())})."
+            unread = ", ".join(name for name in _NOT_READ if self._environment.get(name))
+            raise RdsError("CredentialsMissing", f"{text} Set, but not read here: {unread}." if unread else text)
+        is_named = found.place == "options" or self._options.get("profile")
+        if not is_named and not role:  # what is named in a task is not changed by what somebody has exported
+            role = self._exported_role()
+        if not role:
+            return self._provider(found)
+        what = f"RAM role {role['ram_role_arn']}"
+        return self._services.assume_role(role, self._sts_host(role), what, self._provider(found))
 
-def _exported(environment: Mapping[str, str]) -> Provider | None:
-    """Return what the environment names; the order is that of docs/credentials.md."""
-    for family in _KEYS:
-        names = [_first(synonyms, environment) or synonyms[0] for synonyms in family]
-        keys = _complete([environment.get(name) for name in names], names, f"environment {names[0]}")
-        if keys:
-            return keys
-    token_file, provider_arn = "ALIBABA_CLOUD_OIDC_TOKEN_FILE", "ALIBABA_CLOUD_OIDC_PROVIDER_ARN"
-    if environment.get(token_file) or environment.get(provider_arn):
-        for name in (token_file, provider_arn, "ALIBABA_CLOUD_ROLE_ARN"):
-            if not environment.get(name):
-                raise RdsError("CredentialsUnusable", f"{name} is missing in the environment; OIDC needs it as well.")
-        arn, session = environment["ALIBABA_CLOUD_ROLE_ARN"], environment.get("ALIBABA_CLOUD_ROLE_SESSION_NAME")
-        role = Role(arn, session, sts_host=_sts_host(environment))
-        what, place = f"RAM role {arn} by OIDC", f"environment {token_file}: RAM role {arn} by OIDC"
-        return _official.assume_role_with_oidc(role, environment[provider_arn], environment[token_file], what, place)
-    uri, ecs_role = _first(_URI, environment), _first(_ECS_ROLE, environment)
-    if uri:
-        return _official.credentials_uri(environment[uri], f"environment {uri}")
-    return _ecs_role(environment[ecs_role], f"environment {ecs_role}", environment) if ecs_role else None
+    def find(self) -> Profile | None:
+        """Return what the options name, or else the environment, or else a profile."""
+        get, profile = self._options.get, self._options.get("profile")
+        keys = get("access_key_id") or get("access_key_secret") or get("security_token")
+        if sum(map(bool, (keys, get("ecs_role_name"), profile))) > 1:
+            raise unusable("access key options, ecs_role_name and profile exclude each other: keep one.")
+        places = ((self._options, _profiles.OPTIONS), (self._environment, _profiles.VARIABLES, _profiles.PREFIXES))
+        found = None if profile else next(filter(None, (_profiles.named(*place) for place in places)), None)
+        if found:
+            return found
+        name, files = profile or self._value("PROFILE"), self._files()
+        path = next((path for path in files if os.path.exists(os.path.expanduser(path))), None)
+        return _profiles.read_profile(path or files[0], name) if path or (name and files) else None
 
+    def _files(self) -> list[str]:
+        named = self._options.get("profile_file") or self._options.get("profile")
+        if not named and self._is_true("IGNORE_PROFILE"):
+            return []
+        file = self._options.get("profile_file") or self._value(*_FILES)
+        return [file] if file else _PROFILE_FILES[not named and self._is_true("CLI_PROFILE_DISABLED") :]
 
-def _stored(options: Mapping[str, Any], environment: Mapping[str, str]) -> Provider:
-    profile = _profile(options, environment)
-    if profile:
-        return _of_profile(profile, environment)
-    raise RdsError(
-        "CredentialsMissing",
-        "No credentials found: looked at the options (access_key_id and access_key_secret, ecs_role_name, profile), at "
-        f"the environment ({', '.join(family[0][0] for family in _KEYS)}, ALIBABA_CLOUD_OIDC_TOKEN_FILE, "
-        f"{_URI[0]}, {_ECS_ROLE[0]}), and for {' and '.join(_profile_files(options, environment))}.",
-    )
+    def _provider(self, profile: Profile, seen: tuple[str, ...] = ()) -> Provider:
+        mode, fields, place = profile.mode, profile.fields, profile.place
+        if mode in ("External", "CredentialsURI") and self._is_true("DISABLE_EXTERNAL_PROCESS"):
+            raise unusable(f"ALIBABA_CLOUD_DISABLE_EXTERNAL_PROCESS forbids what {place} names: keep one.")
+        if mode == "External":
+            return external(fields["process_command"], place)
+        if mode == "CredentialsURI":
+            return self._services.credentials_uri(fields["credentials_uri"], place)
+        if mode in ("CloudSSO", "OAuth"):
+            return signed_in(profile)
+        base: Provider | None = None
+        if mode == "ChainableRamRoleArn":
+            if profile.name in seen:
+                raise unusable(f"The {place} is a source_profile of itself.")
+            base = self._provider(_profiles.read_profile(profile.path, fields["source_profile"]), (*seen, profile.name))
+        elif mode in ("EcsRamRole", "RamRoleArnWithRoleName"):
+            if self._is_true("ECS_METADATA_DISABLED"):
+                raise unusable(f"{place} names an ECS role, and ALIBABA_CLOUD_ECS_METADATA_DISABLED is true: keep one.")
+            base = self._services.ecs_role(fields.get("ram_role_name"), place, not self._is_true("IMDSV1_DISABLED"))
+        elif mode != "OIDC":
+            base = _kept_in(profile)
+        if base and mode in ("AK", "StsToken", "EcsRamRole"):
+            return base
+        return self._services.assume_role({**fields, "place": place}, self._sts_host(fields), place, base)
 
+    def _role_of_options(self) -> Mapping[str, Any] | None:
+        names = {"role_arn": "ram_role_arn", "role_session_name": "ram_session_name", "external_id": "external_id"}
+        names["role_session_expiration"] = "expired_seconds"
+        given = {names[name]: self._options[name] for name in names if self._options.get(name) is not None}
+        if given and "ram_role_arn" not in given:
+            text = "role_session_name, role_session_expiration and external_id belong to it."
+            raise unusable(f"role_arn is missing in the options; {text}")
+        return given or None
 
-def _profile(options: Mapping[str, Any], environment: Mapping[str, str]) -> Profile | None:
-    """Return the profile that is named, else the current one, if there is one."""
-    name = options.get("profile") or environment.get(_first(_PROFILE, environment) or "")
-    files = _profile_files(options, environment)
-    path = next((path for path in files if os.path.exists(os.path.expanduser(path))), None)
-    return read_profile(path or files[0], name) if path or name else None
+    def _exported_role(self) -> Mapping[str, Any] | None:
+        """Return the role that the CLI and Terraform take from the environment; beside OIDC it belongs to that."""
+        value = self._value
+        arn = value("ASSUME_ROLE_ARN", *(() if value("OIDC_TOKEN_FILE") else ("ROLE_ARN",)))
+        fields = {"ram_role_arn": arn, "ram_session_name": value("ASSUME_ROLE_SESSION_NAME", "ROLE_SESSION_NAME")}
+        fields |= {"expired_seconds": value("ASSUME_ROLE_SESSION_EXPIRATION"), "external_id": value("EXTERNAL_ID")}
+        return fields if arn else None
 
-
-def _profile_files(options: Mapping[str, Any], environment: Mapping[str, str]) -> list[str]:
-    named = options.get("profile_file") or environment.get(_first(_PROFILE_FILE, environment) or "")
-    if named:
-        return [named]
-    without_cli = not options.get("profile") and _is_true(environment, "ALIBABA_CLOUD_CLI_PROFILE_DISABLED")
-    return [SDK_PROFILE_FILE] if without_cli else [DEFAULT_PROFILE_FILE, SDK_PROFILE_FILE]
-
-
-def _of_profile(profile: Profile, environment: Mapping[str, str], seen: tuple[str, ...] = ()) -> Provider:
-    """Return what gives the keys of a profile; `_profiles.MODES` are the modes."""
-    place, fields = str(profile), profile.fields
-    keys = Credentials(
-        profile.text("access_key_id") or "",
-        profile.text("access_key_secret") or "",
-        profile.text("sts_token") if profile.mode == "StsToken" else None,
-        place,
-    )
-    if profile.mode == "EcsRamRole":
-        return _ecs_role(profile.text("ram_role_name"), place, environment)
-    if profile.mode == "CredentialsURI":
-        return _official.credentials_uri(fields["credentials_uri"], place)
-    if profile.mode == "External":
-        return _official.external(fields["process_command"], place)
-    if profile.mode in ("CloudSSO", "OAuth"):
-        return _signed_in(profile)
-    if profile.mode in ("AK", "StsToken"):
-        return lambda: keys
-    role = Role(
-        fields["ram_role_arn"],
-        profile.text("ram_session_name", "role_session_name"),
-        profile.number("expired_seconds"),
-        profile.text("policy"),
-        profile.text("external_id"),
-        _sts_host(environment, profile),
-    )
-    if profile.mode == "OIDC":
-        provider_arn, token_file = fields["oidc_provider_arn"], fields["oidc_token_file"]
-        return _official.assume_role_with_oidc(role, provider_arn, token_file, place, place)
-    base: Provider = lambda: keys  # noqa: E731
-    if profile.mode == "RamRoleArnWithRoleName":
-        base = _ecs_role(profile.text("ram_role_name"), place, environment)
-    if profile.mode == "ChainableRamRoleArn":
-        if profile.name in seen:
-            raise RdsError("CredentialsUnusable", f"The {place} is a source_profile of itself.")
-        source = read_profile(profile.path, fields["source_profile"])
-        base = _of_profile(source, environment, (*seen, profile.name))
-    return _official.assume_role(base, role, place, place)
-
-
-def _signed_in(profile: Profile) -> Provider:
-    """Return what gives the keys of a sign-in that a person has made with the CLI."""
-    place, fields = str(profile), profile.fields
-    sign_in = f"sign in again with: aliyun configure --profile {profile.name} --mode {profile.mode}"
-    if profile.mode == "CloudSSO":
-        names = ("cloud_sso_sign_in_url", "cloud_sso_account_id", "cloud_sso_access_config", "access_token")
-        expires = profile.number("cloud_sso_access_token_expire") or 0
-        url, account, configuration, token = (str(fields[name]) for name in names)
-        return _official.cloud_sso(url, account, configuration, token, expires, sign_in, place)
-    tokens = {
-        "access_token": profile.text("oauth_access_token"),
-        "access_token_expire": profile.number("oauth_access_token_expire") or 0,
-        "refresh_token": profile.text("oauth_refresh_token"),
-        "access_key_id": profile.text("access_key_id"),
-        "access_key_secret": profile.text("access_key_secret"),
-        "security_token": profile.text("sts_token"),
-        "sts_expiration": profile.number("sts_expiration"),
-    }
-    site = profile.text("oauth_site_type") or "CN"
-    return _official.oauth(site, tokens, lambda changes: update_profile(profile, changes), sign_in, place)
-
-
-def _ecs_role(name: str | None, place: str, environment: Mapping[str, str]) -> Provider:
-    if _is_true(environment, "ALIBABA_CLOUD_ECS_METADATA_DISABLED"):
-        raise RdsError(
-            "CredentialsUnusable",
-            f"An ECS role is named by {place}, but ALIBABA_CLOUD_ECS_METADATA_DISABLED is true: keep one.",
+    def _sts_host(self, fields: Mapping[str, Any]) -> str:
+        """Return the host of STS. Without a region it is the central one, in a VPC as well."""
+        host, region = (
+            fields.get(f"sts_{name}") or self._value(f"STS_{name.upper()}") for name in ("endpoint", "region")
         )
-    return _official.ecs_role(name, place, v1_allowed=not _is_true(environment, "ALIBABA_CLOUD_IMDSV1_DISABLED"))
+        in_vpc = fields.get("enable_vpc", self._is_true("VPC_ENDPOINT_ENABLED")) is True
+        host = host or (f"sts{'-vpc' if in_vpc else ''}.{region}.aliyuncs.com" if region else "sts.aliyuncs.com")
+        host = host.removeprefix("https://").removesuffix("/")
+        try:
+            authority(host)
+        except ValueError:
+            raise unusable(f"{host!r} is no host of STS: correct the endpoint or the region of STS.") from None
+        return str(host)
+
+    def _value(self, *names: str) -> str:
+        return _profiles.exported(self._environment, *names)[1]
+
+    def _is_true(self, name: str) -> bool:
+        return self._value(name).lower() in ("true", "1")
 
 
-def _role_of_options(options: Mapping[str, Any], environment: Mapping[str, str]) -> Role | None:
-    session_name, seconds, external_id = (options.get(name) for name in _ROLE_OPTIONS)
-    if options.get("role_arn"):
-        host = _sts_host(environment)
-        return Role(options["role_arn"], session_name, seconds, None, external_id, host)
-    lonely = [name for name in _ROLE_OPTIONS if options.get(name) is not None]
-    if lonely:
-        raise RdsError("CredentialsUnusable", f"role_arn is missing in the options; {lonely[0]} belongs to it.")
-    return None
+def _kept_in(profile: Profile) -> Provider:
+    """Return the keys that a profile holds. A file is read for each request: others renew keys there."""
 
+    def keys_of(profile: Profile) -> Credentials:
+        key, secret, token = (profile.fields.get(name) for name in ("access_key_id", "access_key_secret", "sts_token"))
+        return Credentials(str(key), str(secret), token or None if profile.mode != "AK" else None, profile.place)
 
-def _exported_role(environment: Mapping[str, str]) -> Role | None:
-    """Return the role that Terraform and alibaba.alicloud take from the environment."""
-    arn, session_name, seconds = (
-        environment.get(f"ALICLOUD_ASSUME_ROLE_{name}") for name in ("ARN", "SESSION_NAME", "SESSION_EXPIRATION")
-    )
-    if not arn:
-        return None
-    if seconds and not seconds.isdecimal():
-        raise RdsError("CredentialsUnusable", "ALICLOUD_ASSUME_ROLE_SESSION_EXPIRATION is not a number of seconds.")
-    return Role(arn, session_name, int(seconds) if seconds else None, sts_host=_sts_host(environment))
+    kept = keys_of(profile)
 
+    def provide() -> Credentials:
+        nonlocal kept
+        if profile.path:
+            with suppress(RdsError):  # while it is being written
+                found = _profiles.read_profile(profile.path, profile.name)
+                kept = keys_of(found) if found.mode == profile.mode else kept
+        return kept
 
-def _sts_host(environment: Mapping[str, str], profile: Profile | None = None) -> str:
-    region = (profile.text("sts_region") if profile else None) or environment.get("ALIBABA_CLOUD_STS_REGION")
-    in_vpc = profile.flag("enable_vpc") if profile else None
-    return _official.sts_host(
-        region, _is_true(environment, "ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED") if in_vpc is None else in_vpc
-    )
-
-
-def _complete(values: list[str | None], names: Any, source: str) -> Provider | None:
-    """Return the credentials that these values make, None if none is given; half of a pair is an error."""
-    key, secret, token = (value or None for value in values)
-    if key and secret:
-        keys = Credentials(key, secret, token, source)
-        return lambda: keys
-    if not (key or secret or token):
-        return None
-    missing = " and ".join(name for name, value in zip(names[:2], (key, secret), strict=True) if not value)
-    raise RdsError("CredentialsUnusable", f"{missing} is missing in the {source}; key id and secret belong together.")
-
-
-def _first(names: tuple[str, ...], environment: Mapping[str, str]) -> str | None:
-    """Return the first of these variables that is exported and not empty."""
-    return next((name for name in names if environment.get(name)), None)
-
-
-def _is_true(environment: Mapping[str, str], name: str) -> bool:
-    return environment.get(name, "").lower() == "true"
+    return provide

@@ -11,32 +11,33 @@ from __future__ import annotations
 
 import difflib
 import ipaddress
+import re
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
 
 # Regions that answer at the central endpoint. Where SDK and documentation differ, the SDK's choice is taken.
-_CENTRAL = frozenset(
-    """
-    ap-northeast-2-pop ap-southeast-1 cn-beijing cn-beijing-finance-1 cn-beijing-finance-pop cn-beijing-gov-1
-    cn-beijing-nu16-b01 cn-edge-1 cn-fujian cn-haidian-cm12-c01 cn-hangzhou cn-hangzhou-bj-b01
-    cn-hangzhou-internal-prod-1 cn-hangzhou-internal-test-1 cn-hangzhou-internal-test-2 cn-hangzhou-internal-test-3
-    cn-hangzhou-test-306 cn-heyuan cn-hongkong cn-hongkong-finance-pop cn-north-2-gov-1 cn-qingdao cn-qingdao-nebula
-    cn-shanghai cn-shanghai-et15-b01 cn-shanghai-et2-b01 cn-shanghai-finance-1 cn-shanghai-inner
-    cn-shanghai-internal-test-1 cn-shenzhen cn-shenzhen-finance-1 cn-shenzhen-inner cn-shenzhen-st4-d01
-    cn-shenzhen-su18-b01 cn-wuhan cn-yushanfang cn-zhangbei cn-zhangbei-na61-b01 cn-zhangjiakou-na62-a01
-    cn-zhengzhou-nebula-1 eu-west-1-oxs rus-west-1-pop us-east-1 us-west-1
-    """.split()  # noqa: SIM905  # a list of sixty quoted names is harder to read
-)
-_REGIONAL = frozenset(
-    """
-    ap-northeast-1 ap-southeast-3 ap-southeast-5 ap-southeast-6 cn-chengdu cn-guangzhou cn-huhehaote cn-wulanchabu
-    cn-zhangjiakou eu-central-1 eu-west-1 me-east-1 na-south-1
-    """.split()  # noqa: SIM905  # a list of sixty quoted names is harder to read
-)
+_CENTRAL = """
+ap-northeast-2-pop ap-southeast-1 cn-beijing cn-beijing-finance-1 cn-beijing-finance-pop cn-beijing-gov-1
+cn-beijing-nu16-b01 cn-edge-1 cn-fujian cn-haidian-cm12-c01 cn-hangzhou cn-hangzhou-bj-b01
+cn-hangzhou-internal-prod-1 cn-hangzhou-internal-test-1 cn-hangzhou-internal-test-2 cn-hangzhou-internal-test-3
+cn-hangzhou-test-306 cn-heyuan cn-hongkong cn-hongkong-finance-pop cn-north-2-gov-1 cn-qingdao cn-qingdao-nebula
+cn-shanghai cn-shanghai-et15-b01 cn-shanghai-et2-b01 cn-shanghai-finance-1 cn-shanghai-inner
+cn-shanghai-internal-test-1 cn-shenzhen cn-shenzhen-finance-1 cn-shenzhen-inner cn-shenzhen-st4-d01
+cn-shenzhen-su18-b01 cn-wuhan cn-yushanfang cn-zhangbei cn-zhangbei-na61-b01 cn-zhangjiakou-na62-a01
+cn-zhengzhou-nebula-1 eu-west-1-oxs rus-west-1-pop us-east-1 us-west-1
+"""
+_REGIONAL = """
+ap-northeast-1 ap-southeast-3 ap-southeast-5 ap-southeast-6 cn-chengdu cn-guangzhou cn-huhehaote cn-wulanchabu
+cn-zhangjiakou eu-central-1 eu-west-1 me-east-1 na-south-1
+"""
 _VPC_ONLY = frozenset({"cn-hangzhou-finance"})
-REGIONS = _CENTRAL | _REGIONAL | _VPC_ONLY
+_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_AUTHORITY = re.compile(
+    rf"(?:(?P<name>{_LABEL}(?:\.{_LABEL})*)\.?|\[(?P<ipv6>[0-9A-Fa-f:.]+)\])(?::(?P<port>[0-9]{{1,5}}))?"
+)
+_NUMBER = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")  # as its last part, resolvers read a name as an address
+REGIONS = frozenset(_CENTRAL.split()) | frozenset(_REGIONAL.split()) | _VPC_ONLY
 
 
 class Endpoint(NamedTuple):
@@ -47,7 +48,7 @@ class Endpoint(NamedTuple):
 
     @property
     def is_loopback(self) -> bool:
-        return _is_loopback(urlsplit(f"//{self.host}").hostname or "")
+        return is_loopback(authority(self.host)[0])
 
     def __str__(self) -> str:
         return f"{self.scheme}://{self.host}"
@@ -76,26 +77,23 @@ def resolve_endpoint(endpoint: str | None, region_id: str | None, network: str) 
         )
     if network == "vpc" or region_id in _VPC_ONLY:
         return Endpoint("https", f"rds-vpc.{region_id}.aliyuncs.com")
-    return Endpoint("https", "rds.aliyuncs.com" if region_id in _CENTRAL else f"rds.{region_id}.aliyuncs.com")
+    return Endpoint("https", "rds.aliyuncs.com" if region_id in _CENTRAL.split() else f"rds.{region_id}.aliyuncs.com")
 
 
 def _parse(text: str) -> Endpoint:
     scheme, separator, rest = text.partition("://")
     if not separator:
         scheme, rest = "https", text
-    rest = rest.removesuffix("/")
-    try:
-        url = urlsplit(f"//{rest}")
-        host, port = url.hostname, url.port
-    except ValueError as error:
-        raise RdsError("InvalidOptions", "endpoint is not a valid host:port.") from error
     if "@" in rest:
         raise RdsError("InvalidOptions", "endpoint must not hold a user or a password; give the keys as options.")
-    if url.path or url.query or url.fragment or any(c.isspace() for c in rest):
-        raise RdsError("InvalidOptions", f"endpoint {text!r} must be a host with an optional port, without a path.")
-    if not host or scheme not in ("http", "https"):
+    if scheme not in ("http", "https"):
         raise RdsError("InvalidOptions", f"endpoint {text!r} must be host[:port], or start with https://.")
-    if scheme == "http" and not _is_loopback(host):
+    try:
+        host, port = authority(rest.removesuffix("/"))
+    except ValueError as error:
+        text = f"endpoint {text!r} must be host:port, a host with an optional port, without a path"
+        raise RdsError("InvalidOptions", f"{text}: {error}.") from None
+    if scheme == "http" and not is_loopback(host):
         raise RdsError(
             "InvalidOptions",
             f"endpoint {text!r} would send the replication password unencrypted; http is accepted for loopback only.",
@@ -105,10 +103,29 @@ def _parse(text: str) -> Endpoint:
     return Endpoint(scheme, name if port in (None, default_port) else f"{name}:{port}")
 
 
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
+def authority(text: str) -> tuple[str, int | None]:
+    """Return host and port of ``host``, ``host:port`` or ``[IPv6]:port``: what is shown is what is connected to.
+
+    :raises ValueError: for anything else; libraries differ about what that would mean
+    """
+    found = _AUTHORITY.fullmatch(text)
+    if not found:
+        raise ValueError("this is no host name or address")
+    host, port = found["name"] or str(ipaddress.IPv6Address(found["ipv6"])), found["port"]
+    if len(host) > 253 or (_NUMBER.fullmatch(host.rpartition(".")[2]) and not _is_address(host)):
+        raise ValueError("this is no host name or address")
+    if port and not 1 <= int(port) <= 65535:
+        raise ValueError("a port is between 1 and 65535")
+    return host.lower(), int(port) if port else None
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether a host is this machine, whatever a resolver would answer."""
+    return host == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
+
+
+def _is_address(host: str) -> bool:
     try:
-        return ipaddress.ip_address(host).is_loopback
+        return bool(ipaddress.ip_address(host))
     except ValueError:
         return False

@@ -207,6 +207,8 @@ fix_network: What answered is not the RDS API: check endpoint and proxy.
     ReplyUnreadable
 fix_network: Something redirects the endpoint; redirects are not followed.
     Redirected
+retry_later: Run again; set filters, where there are such options, or look what slows the service down.
+    ListTooLong
 retry_later: Instances came or went while they were listed: run again.
     ListIncomplete
 fix_instance: Choose an empty, running, unlocked, primary RDS PostgreSQL instance.

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 
-_LONGEST = 1.0  # seconds between two calls, however often the service throttles
+_LONGEST = 1.0  # seconds between two calls, however often the service throttles, unless a slower pace is configured
 _WINDOW = 1.0  # seconds: what is throttled in one of them is throttled for one reason
 
 
@@ -49,5 +49,5 @@ class Pace:
             now = self._clock()
             if now - self._slowed >= _WINDOW:
                 self._slowed = now
-                self._interval = min(2 * self._interval, _LONGEST)
+                self._interval = max(self._least, min(2 * self._interval, _LONGEST))
                 self._next = max(self._next, now + self._interval)

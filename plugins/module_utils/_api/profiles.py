@@ -1,172 +1,196 @@
 # Copyright: (c) 2026, alicloud.rds contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Profiles that other tools of Alibaba Cloud keep in the home directory: read, checked, and once in a while updated.
+"""What names credentials, in one form wherever it stands: options, environment, or a file that another tool keeps.
 
-Two files: ``config.json`` of the CLI (fields: `Profile` in config/profile.go of aliyun-cli), and ``credentials.ini`` of
-the SDKs (provider/profile.py of alibabacloud-credentials), whose names are turned into those of the first.
+The files are read, never written: ``config.json`` of the CLI (fields: `Profile` in config/profile.go of aliyun-cli),
+and ``credentials.ini`` of the SDKs (provider/profile.py of alibabacloud-credentials). Names are those of the first.
 """
 
 from __future__ import annotations
 
 import configparser
-import contextlib
 import json
 import os
-import tempfile
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
 
-# mode -> fields that it cannot do without
-MODES: dict[str, tuple[str, ...]] = {
-    "AK": ("access_key_id", "access_key_secret"),
-    "StsToken": ("access_key_id", "access_key_secret", "sts_token"),
-    "RamRoleArn": ("access_key_id", "access_key_secret", "ram_role_arn"),
-    "RamRoleArnWithRoleName": ("ram_role_arn",),
-    "ChainableRamRoleArn": ("source_profile", "ram_role_arn"),
-    "EcsRamRole": (),
-    "OIDC": ("ram_role_arn", "oidc_provider_arn", "oidc_token_file"),
-    "CredentialsURI": ("credentials_uri",),
-    "CloudSSO": (
-        "cloud_sso_sign_in_url",
-        "cloud_sso_account_id",
-        "cloud_sso_access_config",
-        "access_token",
-        "cloud_sso_access_token_expire",
-    ),
-    "OAuth": ("oauth_access_token",),
-    "External": ("process_command",),
-}
-_INI_MODES = {
-    "access_key": "AK",
-    "ram_role_arn": "RamRoleArn",
-    "oidc_role_arn": "OIDC",
-    "ecs_ram_role": "EcsRamRole",
-}
-_INI_FIELDS = {
-    "role_arn": "ram_role_arn",
-    "role_session_name": "ram_session_name",
-    "oidc_token_file_path": "oidc_token_file",
-    "role_name": "ram_role_name",
-}
+PREFIXES = ("ALIBABA_CLOUD_", "ALIBABACLOUD_", "ALICLOUD_")  # of variables of the SDKs, of the CLI, of Terraform
+PLAIN = re.compile(r"[!-~]+")  # no key has a blank, a line break, or a character that is not ASCII
+_LONGEST = 1024 * 1024
+# Mode, and the fields that it cannot do without.
+_MODES = """
+AK access_key_id access_key_secret
+StsToken access_key_id access_key_secret sts_token
+RamRoleArn access_key_id access_key_secret ram_role_arn
+RamRoleArnWithRoleName ram_role_arn
+ChainableRamRoleArn source_profile ram_role_arn
+EcsRamRole
+OIDC ram_role_arn oidc_provider_arn oidc_token_file
+CredentialsURI credentials_uri
+CloudSSO cloud_sso_sign_in_url cloud_sso_account_id cloud_sso_access_config access_token cloud_sso_access_token_expire
+OAuth oauth_access_token
+External process_command
+"""
+# Types and fields in credentials.ini, and here.
+_INI_TYPES = """
+access_key AK
+sts StsToken
+ram_role_arn RamRoleArn
+oidc_role_arn OIDC
+ecs_ram_role EcsRamRole
+"""
+_INI_FIELDS = """
+role_arn ram_role_arn
+role_session_name ram_session_name
+oidc_token_file_path oidc_token_file
+role_name ram_role_name
+security_token sts_token
+"""
+# Mode, and its fields with the options, or variables without their prefixes, that hold them. Keys have one prefix.
+OPTIONS = """
+AK access_key_id=access_key_id access_key_secret=access_key_secret sts_token=security_token
+EcsRamRole ram_role_name=ecs_role_name
+"""
+VARIABLES = """
+AK access_key_id=ACCESS_KEY|ACCESS_KEY_ID access_key_secret=SECRET_KEY|SECRET_ACCESS_KEY|ACCESS_KEY_SECRET \
+sts_token=SECURITY_TOKEN
+OIDC oidc_token_file=OIDC_TOKEN_FILE oidc_provider_arn=OIDC_PROVIDER_ARN ram_role_arn=ROLE_ARN
+CredentialsURI credentials_uri=CREDENTIALS_URI
+EcsRamRole ram_role_name=ECS_METADATA|ECS_ROLE_NAME
+"""
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """One set of keys. `source` tells a person where they came from and holds no secret."""
+
+    access_key_id: str
+    access_key_secret: str = field(repr=False)
+    security_token: str | None = field(repr=False)
+    source: str
+
+
+Provider = Callable[[], Credentials]  # asked before each request, so that temporary keys can be renewed
 
 
 @dataclass(frozen=True)
 class Profile:
-    """One profile. `fields` has the names of the CLI; `path` is as a person wrote it."""
+    """One way to credentials. `place` is as a person wrote it, `names` what fields are called there."""
 
-    name: str
     mode: str
-    path: str
+    place: str
     fields: Mapping[str, Any] = field(repr=False)
+    names: Mapping[str, str] = field(default_factory=dict)
+    name: str = ""
+    path: str = ""
 
-    def __str__(self) -> str:
-        return f"profile {self.name!r} ({self.mode}) of {self.path}"
+    def checked(self) -> Profile:
+        """Return the profile if nothing is missing, and if its keys have no character that no key has."""
+        needed = dict(_table(_MODES))[self.mode]
+        missing = [self.names.get(name, name) for name in needed if not self.fields.get(name)]
+        where = self.place.split(" ")[0] if self.names else self.place  # for short: options, environment
+        if missing:
+            raise unusable(f"{' and '.join(missing)} is missing in the {where}: they belong together.")
+        for name in ("access_key_id", "access_key_secret", "sts_token"):
+            value = self.fields.get(name) or "-"
+            if not (isinstance(value, str) and PLAIN.fullmatch(value)):
+                text = f"{self.names.get(name, name)} in the {where} holds a blank, a line break or another"
+                raise unusable(f"{text} character that no key has: copy it anew. Nothing was sent.")
+        return self
 
-    def text(self, *names: str) -> str | None:
-        """Return the first of these fields that is not empty."""
-        return next((str(self.fields[name]) for name in names if self.fields.get(name)), None)
 
-    def number(self, name: str) -> int | None:
-        """Return a field that is a whole number, None if it is 0 or not there.
+def exported(environment: Mapping[str, str], *names: str, prefixes: tuple[str, ...] = PREFIXES) -> tuple[str, str]:
+    """Return the first variable that is set, of these names with these prefixes, and its value; empty if none is."""
+    every = (prefix + name for prefix in prefixes for name in names)
+    return next(((name, environment[name]) for name in every if environment.get(name)), ("", ""))
 
-        :raises RdsError: CredentialsUnusable
-        """
-        try:
-            return int(self.fields.get(name) or 0) or None
-        except (TypeError, ValueError):
-            raise RdsError("CredentialsUnusable", f"{name} in the {self} is not a number.") from None
 
-    def flag(self, name: str) -> bool | None:
-        """Return a field that is true or false, None if it is not there."""
-        value = self.fields.get(name)
-        return value if isinstance(value, bool) else None
+def named(values: Mapping[str, Any], rows: str, prefixes: tuple[str, ...] = ("",)) -> Profile | None:
+    """Return the first way that options or variables name.
+
+    :param rows: `OPTIONS` or `VARIABLES`
+    """
+    for mode, row in _table(rows):
+        for some in [(prefix,) for prefix in prefixes] if mode == "AK" else [prefixes]:
+            fields, names = {}, {}
+            for key, _unused, variables in (part.partition("=") for part in row):
+                every = variables.split("|")
+                names[key], fields[key] = exported(values, *every, prefixes=some)
+                names[key] = names[key] or some[0] + every[-1]
+            if any(value for key, value in fields.items() if key != "ram_role_arn"):
+                place = f"environment {next(iter(names.values()))}" if prefixes[0] else "options"
+                place += f": RAM role {fields['ram_role_arn']} by OIDC" if mode == "OIDC" else ""
+                fields["ram_session_name"] = exported(values, "ROLE_SESSION_NAME")[1]
+                return Profile("StsToken" if fields.get("sts_token") else mode, place, fields, names).checked()
+    return None
 
 
 def read_profile(path: str, name: str | None) -> Profile:
-    """Read profile `name`; None: the file's current one.
+    """Read profile `name` of a file; None: its current one.
 
     :raises RdsError: CredentialsUnusable, if there is none, or if it lacks a field that its mode needs
     """
     try:
-        with open(os.path.expanduser(path), encoding="utf-8") as file:
-            current, profiles = _parse(file.read())
-        name = name or current
-        fields = next((fields for fields in profiles if fields.get("name") == name), None)
-    except OSError as error:
-        raise RdsError("CredentialsUnusable", f"profile_file {path} cannot be read: {error.strerror}.") from None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, configparser.Error):
-        raise RdsError(
-            "CredentialsUnusable", f"profile_file {path} is neither a config.json of the CLI nor a credentials.ini."
-        ) from None
+        current, profiles = _read(path)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, configparser.Error) as error:
+        raise unusable(f"profile_file {path} {_damage(error)}") from None
+    name = name or current
+    fields = next((fields for fields in profiles if fields.get("name") == name), None)
     if fields is None:
-        raise RdsError("CredentialsUnusable", f"profile {name!r} does not exist in {path}.")
-    profile = Profile(name, _mode(fields.get("mode")), path, fields)
-    if profile.mode not in MODES:
-        raise RdsError("CredentialsUnusable", f"The mode of the {profile} is not supported. Use one of {_list(MODES)}.")
-    missing = [needed for needed in MODES[profile.mode] if not fields.get(needed)]
-    if missing:
-        raise RdsError("CredentialsUnusable", f"{_list(missing)} is missing in the {profile}.")
-    return profile
+        raise unusable(f"profile {name!r} does not exist in {path}.")
+    modes = [mode for mode, _fields in _table(_MODES)]
+    wanted = str(fields.get("mode") or ("StsToken" if fields.get("sts_token") else "AK"))  # as the CLI takes it
+    mode = next((mode for mode in modes if mode.lower() == wanted.lower()), wanted)
+    place = f"profile {name!r} ({mode}) of {path}"
+    if mode not in modes:
+        raise unusable(f"The mode of the {place} is not supported. Use one of {', '.join(modes)}.")
+    return Profile(mode, place, fields, {}, name, path).checked()
 
 
-def update_profile(profile: Profile, changes: Mapping[str, Any]) -> None:
-    """Write fields of a profile back into its file, which keeps its permissions and everything else that is in it.
-
-    :raises OSError: if it cannot be written; nothing has changed then, and nothing is left lying about
-    """
-    path = os.path.realpath(os.path.expanduser(profile.path))
-    with open(path, encoding="utf-8") as file:
-        content = json.load(file)  # anew: another program may have changed it
-        permissions = os.fstat(file.fileno()).st_mode & 0o777
-    for fields in content["profiles"]:
-        if fields.get("name") == profile.name:
-            fields.update(changes)
-    handle, temporary = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".config-")  # for its owner's eyes only
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump(content, file, indent="\t", ensure_ascii=False)
-        os.chmod(temporary, permissions)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
+def _read(path: str) -> tuple[str, list[Mapping[str, Any]]]:
+    """Return the name of the current profile and all profiles. The text is UTF-8, or has a byte order mark."""
+    with open(os.path.expanduser(path), "rb") as file:
+        content = file.read(_LONGEST)
+    text = content.decode(json.detect_encoding(content))
+    if not text.lstrip().startswith(("{", "[]", '"')):
+        return "default", _of_ini(text)
+    document = json.loads(text)
+    return str(document.get("current") or "default"), [fields for fields in document["profiles"] if fields["name"]]
 
 
-def _parse(text: str) -> tuple[str, list[Mapping[str, Any]]]:
-    """Return the name of the current profile and all profiles."""
-    try:
-        content = json.loads(text)
-    except ValueError:
-        return "default", _parse_ini(text)
-    return str(content.get("current") or "default"), list(content["profiles"])
+def _damage(error: Any) -> str:
+    """Say what is wrong with a file, and where; what a parser says is not shown, since it quotes lines."""
+    if isinstance(error, OSError):
+        return f"cannot be read: {error.strerror}."
+    if isinstance(error, UnicodeDecodeError):
+        line = error.object.count(b"\n", 0, error.start) + 1
+        return f"is not {error.encoding} text, see line {line}: save it as UTF-8."
+    number = getattr(error, "lineno", None) or next(iter(getattr(error, "errors", ())), (None,))[0]
+    where = f"see line {number}" if number else "it holds no profiles"
+    return f"is neither a config.json of the CLI nor a credentials.ini of the SDKs: {where}."
 
 
-def _parse_ini(text: str) -> list[Mapping[str, Any]]:
-    parser = configparser.ConfigParser(
-        delimiters="=", inline_comment_prefixes=("#",), interpolation=None, default_section="\n"
-    )
+def _of_ini(text: str) -> list[Mapping[str, Any]]:
+    parser = configparser.ConfigParser(delimiters="=", inline_comment_prefixes=("#",), interpolation=None)
+    parser.default_section = "\n"  # no section is special
     parser.read_string(text)
-    return [
-        {
-            "name": section,
-            "mode": _INI_MODES.get(parser[section].get("type", ""), parser[section].get("type", "AK")),
-            **{_INI_FIELDS.get(name, name): value for name, value in parser[section].items()},
-        }
-        for section in parser.sections()
-    ]
+    types, names = ({name: ours[0] for name, ours in _table(table)} for table in (_INI_TYPES, _INI_FIELDS))
+    found: list[Mapping[str, Any]] = []
+    for section in parser.sections():
+        fields = {names.get(name, name): value for name, value in parser[section].items()}
+        found.append({**fields, "name": section, "mode": types.get(fields.get("type", ""), fields.get("type"))})
+    return found
 
 
-def _mode(value: Any) -> str:
-    """Return a mode as it is spelt here; the CLI heeds no case, and takes none for AK."""
-    wanted = str(value or "AK")
-    return next((mode for mode in MODES if mode.lower() == wanted.lower()), wanted)
+def _table(text: str) -> list[tuple[str, list[str]]]:
+    return [(first, rest) for first, *rest in map(str.split, text.strip().splitlines())]
 
 
-def _list(names: Any) -> str:
-    *others, last = names
-    return f"{', '.join(others)} and {last}" if others else str(last)
+def unusable(text: str) -> RdsError:
+    """Return the error of a setting that gives no keys."""
+    return RdsError("CredentialsUnusable", text)

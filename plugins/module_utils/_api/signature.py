@@ -1,13 +1,16 @@
 # Copyright: (c) 2026, alicloud.rds contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""ACS3-HMAC-SHA256, the V3 request signature of Alibaba Cloud's OpenAPI. Pure: no clock, no network, no globals.
+"""ACS3-HMAC-SHA256, the V3 request signature of Alibaba Cloud's OpenAPI, and for STS the older one of RPC.
 
-Source: https://help.aliyun.com/zh/sdk/product-overview/v3-request-structure-and-signature
+Pure: no clock, no network, no globals.
+Sources: https://help.aliyun.com/zh/sdk/product-overview/v3-request-structure-and-signature
+https://help.aliyun.com/zh/sdk/product-overview/rpc-mechanism
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 from collections.abc import Mapping
@@ -82,3 +85,10 @@ def signed_headers(
         headers["x-acs-security-token"] = security_token
     canonical = canonical_request("POST", parameters, headers)
     return {**headers, "authorization": authorization(access_key_id, access_key_secret, canonical, list(headers))}
+
+
+def rpc_signature(method: str, parameters: Mapping[str, str], access_key_secret: str) -> str:
+    """Return the parameter `Signature` for all other parameters of a request (HMAC-SHA1, SignatureVersion 1.0)."""
+    string_to_sign = f"{method}&%2F&{percent_encode(canonical_query(parameters))}"
+    digest = hmac.new(f"{access_key_secret}&".encode(), string_to_sign.encode(), hashlib.sha1).digest()
+    return base64.b64encode(digest).decode()

@@ -14,26 +14,27 @@ Time, in seconds: `connect_timeout` and `read_timeout` count per packet, so each
 from __future__ import annotations
 
 import io
+import json
 import logging
 import os
 import ssl
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
+from ansible_collections.alicloud.rds.plugins.module_utils._api.endpoints import is_loopback
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError, causes, refused_certificate
 
 try:
     import requests
     from requests.adapters import HTTPAdapter
-    from urllib3.connection import HTTPConnection, HTTPSConnection
-    from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 except ImportError:
     HAS_REQUESTS = False
-    HTTPAdapter = HTTPConnection = HTTPSConnection = object  # type: ignore[misc,assignment]  # stand-ins
-    HTTPConnectionPool = HTTPSConnectionPool = object  # type: ignore[misc,assignment]  # stand-ins
+    HTTPAdapter = object  # type: ignore[misc,assignment]  # a stand-in
 else:
     HAS_REQUESTS = True
 
@@ -41,24 +42,26 @@ else:
 MAX_REPLY_BYTES = 4 * 1024 * 1024  # a page of 30 log rows with their reports is below 1 MiB
 _ALWAYS = {"accept-encoding": "identity", "user-agent": "alicloud.rds (Ansible collection)"}
 _BAD_PROXY = frozenset({"InvalidProxyURL", "InvalidURL", "LocationParseError", "ProxySchemeUnknown", "ValueError"})
+METADATA_HOST = "100.100.100.200"  # of an ECS instance
+PAUSE = 0.5  # seconds between two tries
 _FOREVER = 10**6  # seconds; more than this, infinity too, is too much for a socket
 # Classes of the network libraries that tell a person something, the most telling first.
-_TELLING = (
-    ("SSLCertVerificationError", "certificate refused"),
-    ("SSLError", "TLS failed"),
-    ("NameResolutionError", "name not found"),
-    ("gaierror", "name not found"),
-    ("ConnectionRefusedError", "connection refused"),
-    ("ProxyError", "proxy failed"),
-    ("ConnectTimeoutError", "connect timed out"),
-    ("ReadTimeoutError", "no answer in time"),
-    ("TimeoutError", "no answer in time"),
-    ("ConnectionResetError", "connection reset"),
-    ("RemoteDisconnected", "connection closed"),
-    ("IncompleteRead", "answer cut off"),
-    ("TooLargeError", "answer too large"),
-    ("DecodeError", "answer damaged"),
-)
+_TELLING = """
+SSLCertVerificationError certificate refused
+SSLError TLS failed
+NameResolutionError name not found
+gaierror name not found
+ConnectionRefusedError connection refused
+ConnectTimeoutError connect timed out
+ReadTimeoutError no answer in time
+TimeoutError no answer in time
+ConnectionResetError connection reset
+RemoteDisconnected connection closed
+IncompleteRead answer cut off
+TooLargeError answer too large
+DecodeError answer damaged
+ProxyError no connection
+"""
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,12 @@ class Limits:
     read_timeout: float = 10
     request_timeout: float = 30
     max_retries: int = 5
+
+
+def limits_of(options: Mapping[str, Any]) -> Limits:
+    """Return the limits among the connection options; what is None is not given."""
+    names = ("connect_timeout", "read_timeout", "request_timeout", "max_retries")
+    return Limits(**{name: options[name] for name in names if options.get(name) is not None})
 
 
 @dataclass
@@ -100,6 +109,12 @@ class NotAnswered(Exception):
     def __init__(self, left: bool, kind: str, advice: str | None = None) -> None:
         super().__init__(kind)
         self.left, self.kind, self.advice = left, kind, advice
+
+    def __str__(self) -> str:
+        """Say what happened, after the name of who was asked."""
+        if self.is_about_tls:
+            return f"showed a certificate that is not trusted ({self.kind})"
+        return f"{'gave no whole answer' if self.left else 'cannot be reached'} ({self.kind})"
 
     @property
     def is_about_tls(self) -> bool:
@@ -139,6 +154,7 @@ class Transport:
         :raises RdsError: about a mistake in the settings of this machine, which asking again does not change
         """
         attempt = _Attempt(time.monotonic() + self._total, self._read)
+        found: list[BaseException] = []
         self._adapter.attempt = attempt
         try:
             with self._session.request(
@@ -176,6 +192,37 @@ class Transport:
                 raise RdsError("CaUnreadable", f"{name} {path!r} cannot be read: {reason}.") from None
 
 
+def fetch(limits: Limits, ca_path: str | None, method: str, url: str, headers: Mapping[str, str], tries: int) -> Reply:
+    """Send a request of which a second one does no harm, again if no answer came or the service had no time.
+
+    :param tries: 1 or more
+    :raises NotAnswered, RdsError: as `Transport.send`
+    """
+    host = urlsplit(url).hostname or ""
+    if host == METADATA_HOST:  # near, or not there
+        limits = Limits(min(1, limits.connect_timeout), min(1, limits.read_timeout), min(2, limits.request_timeout))
+    with closing(Transport(limits, ca_path, direct=host == METADATA_HOST or is_loopback(host))) as transport:
+        while True:
+            tries -= 1
+            try:
+                reply = transport.send(method, url, headers)
+                if not tries or reply.status < 500:
+                    return reply
+            except NotAnswered as error:
+                if not tries or error.is_about_tls:
+                    raise
+            time.sleep(PAUSE)
+
+
+def json_object(body: bytes) -> dict[str, Any] | None:
+    """Return the object that an answer holds as JSON, None if it holds none."""
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return answer if isinstance(answer, dict) else None
+
+
 def _proxy_variable(url: str) -> str | None:
     """Return the variable that names the proxy for this URL, in the order of requests."""
     scheme = url.partition(":")[0]
@@ -198,7 +245,9 @@ def _read(reply: Any, attempt: _Attempt) -> bytes:
 def _kind(found: list[BaseException]) -> str:
     """Name the cause that tells a person something, by class only."""
     names = [type(item).__name__ for item in found]
-    return next((label for name, label in _TELLING if name in names), names[0])
+    known = (line.partition(" ") for line in _TELLING.strip().splitlines())
+    kind = next((label for name, _unused, label in known if name in names), names[0])
+    return f"proxy: {kind}" if "ProxyError" in names else kind
 
 
 class _DeadlineReader(io.RawIOBase):
@@ -267,12 +316,15 @@ class _Adapter(HTTPAdapter):
         super().init_poolmanager(*args, **kwargs)
         self._watch(self.poolmanager)
 
-    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
-        return self._watch(super().proxy_manager_for(*args, **kwargs))
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        is_known = proxy in self.proxy_manager
+        manager = super().proxy_manager_for(proxy, **kwargs)
+        return manager if is_known else self._watch(manager)
 
     def _watch(self, manager: Any) -> Any:
+        """Have a manager make watched connections of its own kind: one for SOCKS has others."""
         manager.pool_classes_by_scheme = {
-            "http": type("Pool", (HTTPConnectionPool,), {"ConnectionCls": _watched(HTTPConnection, self)}),
-            "https": type("Pool", (HTTPSConnectionPool,), {"ConnectionCls": _watched(HTTPSConnection, self)}),
+            scheme: type("Pool", (pool,), {"ConnectionCls": _watched(pool.ConnectionCls, self)})
+            for scheme, pool in manager.pool_classes_by_scheme.items()
         }
         return manager

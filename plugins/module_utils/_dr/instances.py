@@ -16,10 +16,12 @@ from typing import Any
 
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.state import (
+    MOST_PAGES,
     Caller,
     as_text,
     dr_targets,
     link_source,
+    pages,
     read_instance,
     unreadable,
 )
@@ -48,7 +50,6 @@ FILTERS = frozenset(
     }
 )
 PAGE_SIZE = 100  # the most that the page permits
-MOST_PAGES = 200
 READINGS = 3  # of a list that changes while it is read
 
 _FIELDS = {
@@ -121,15 +122,15 @@ def _reading(client: Caller, parameters: Mapping[str, str]) -> tuple[dict[str, d
     """Return the rows by instance id, and each total that a page told."""
     found: dict[str, dict[str, Any]] = {}
     totals: set[int] = set()
-    for page in range(1, MOST_PAGES + 1):
-        answer = client.call("DescribeDBInstances", {**parameters, "PageNumber": str(page)}, repeatable=True)
+    for answer in pages(client, "DescribeDBInstances", parameters):
         items = answer.get("Items")
         rows = items.get("DBInstance") if isinstance(items, dict) else None
         if not isinstance(rows, list):
             raise unreadable("DescribeDBInstances", "no list of instances in its answer")
         before = len(found)
         for row in rows:
-            found[_instance_id(row)] = row
+            name = _instance_id(row)
+            found[name] = {key: row.get(key) for key in _FIELDS.values()}
         total = answer.get("TotalRecordCount")
         if isinstance(total, int) and not isinstance(total, bool):
             totals.add(total)

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterable, Sequence, Set
 from typing import NamedTuple
 
-from ansible_collections.alicloud.rds.plugins.module_utils._api.secrets import mask, printable, scrub
+from ansible_collections.alicloud.rds.plugins.module_utils._api.secrets import scrub
 
 _SECTION = re.compile(r"^\[(?P<section>[^\]]+)\]$")
 _CHECK = re.compile(
@@ -22,7 +22,7 @@ _CHECK = re.compile(
 )
 _NOTE = re.compile(r"^[\s:(]*(?:(?:error|warning)\s*:)?(?P<text>.*)$", re.IGNORECASE | re.DOTALL)
 # A report has about 40 lines. What is longer than this is not read to its end, so that no answer can be a burden.
-_LONGEST_REPORT = 256 * 1024
+LONGEST_REPORT = 256 * 1024
 _MOST_CHECKS = 200
 _LONGEST_NOTE = 4000
 
@@ -150,7 +150,7 @@ def parse_report(detail: str, subject: Subject, secrets: Iterable[str] = ()) -> 
     checks: list[Check] = []
     ids: set[str] = set()
     section = ""
-    for line in report_lines(printable(mask(detail, secrets))):
+    for line in report_lines(scrub(detail, secrets)):
         if len(checks) == _MOST_CHECKS:
             break
         heading = _SECTION.match(line)
@@ -163,7 +163,7 @@ def parse_report(detail: str, subject: Subject, secrets: Iterable[str] = ()) -> 
         name = found["name"].strip()
         result = found["result"].lower()
         result = "error" if result.startswith("fail") else result
-        note = _clean_note(scrub(found["note"]))[:_LONGEST_NOTE] if result != "success" else ""
+        note = _clean_note(found["note"])[:_LONGEST_NOTE] if result != "success" else ""
         check_id = _identify(section, name, ids)
         ids.add(check_id)
         remedy = _remedy(check_id, note, subject) if result != "success" else ""
@@ -173,7 +173,7 @@ def parse_report(detail: str, subject: Subject, secrets: Iterable[str] = ()) -> 
 
 def report_lines(detail: str) -> list[str]:
     """Return the lines of a report, whichever way its line breaks are written."""
-    return [line.strip() for line in re.split(r"\\n|\n|\r", detail[-_LONGEST_REPORT:]) if line.strip()]
+    return [line.strip() for line in re.split(r"\\n|\n|\r", detail[-LONGEST_REPORT:]) if line.strip()]
 
 
 def other_lines(detail: str) -> list[str]:

@@ -1,183 +1,170 @@
 # Copyright: (c) 2026, alicloud.rds contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The first talk with a real account: asks the service what its documentation leaves open, and writes a report.
+"""Asks the service what its documentation leaves open, and reports field names, words and forms. It only reads.
 
-It knows two operations, and both only read. The dry run, for those who ask for it, is that of check mode.
+Of a value that is not one of the service's own words only the form is reported, so nothing in a report is a secret, a
+name, an address or an id. What answers mean is in docs/first_contact.md.
 """
 
 from __future__ import annotations
 
-import os
-import platform
+import json
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
-from ansible_collections.alicloud.rds.plugins.module_utils._dr.follow import Waiter, drive
-from ansible_collections.alicloud.rds.plugins.module_utils._dr.link import Desired, ReplicationLinks
-from ansible_collections.alicloud.rds.plugins.module_utils._dr.precheck import warned
-from ansible_collections.alicloud.rds.plugins.module_utils._dr.probe_findings import (
-    UNUSABLE,
-    DryRun,
-    Finding,
-    Reply,
-    Seen,
-    cleaner,
-    findings,
-)
-from ansible_collections.alicloud.rds.plugins.module_utils._dr.state import CREATE, DRY_RUN, PAGE_SIZE, Caller
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.precheck import Subject, parse_report
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.state import CREATE, DRY_RUN, PAGE_SIZE
 
 NOBODY = "pgm-000000000000000000"  # in the form of an id, and no instance has it
+UNUSABLE = ("fix_credentials", "fix_controller", "fix_network")  # who refuses so refuses the next question as well
+_LOGS, _ATTRIBUTE = "DescribeReplicationLinkLogs", "DescribeDBInstanceAttribute"
+_ROW = ("TaskType", "TaskStatus", "TaskStage", "ReplicationState")  # reported together as well: one depends on another
+_SECRET = re.compile("password|secret|token", re.IGNORECASE)
+_WORDY = re.compile("(?:Status|State|Stage|Type|Category|Engine|Version|Mode)$", re.IGNORECASE)
+_FORMS = {  # the first that fits
+    "empty": r"",
+    "masked": r"[*xX]+|\*{3}.*",
+    "time": r"\d{4}-\d\d-\d\dT[\d:.]+Z",
+    "number as text": r"-?\d+(\.\d+)?",
+    "LSN": r"[0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,8}",
+    "instance id": r"(?:pgm|pgr|rm|rr)-[\w-]+",
+    "task id as text": r"t-\w+",
+    "host name": r"[\w-]+(\.[\w-]+)+",
+    "one word": r"\w+",
+}
+Fields = dict[str, set[str]]
+Request = tuple[str, Any, str, dict[str, str]]  # id, region, operation, parameters
 
 
-class Interview(Seen):
-    """Asks the service, and keeps each answer and refusal. It stops asking where the next answer would be the same."""
+def probe(
+    regions: Callable[[str | None], Any], dr_instance_id: str, source: str | None, source_region: str | None
+) -> tuple[dict[str, Any], RdsError | None]:
+    """Ask everything; return answers and report, and the error if there was nothing to learn.
 
-    def __init__(self, regions: Callable[[str | None], Any], dr_instance_id: str) -> None:
-        super().__init__()
-        self._regions, self._name = regions, dr_instance_id
-
-    def begin(self) -> None:
-        """Read the instance, as it was before any dry run."""
-        self._ask("before", None, "DescribeDBInstanceAttribute", self._name)
-
-    def go_on(self, source: str | None, source_region: str | None) -> None:
-        """Ask everything else; what a service may find odd comes last."""
-        logs = "DescribeReplicationLinkLogs"
-        self.replies["instance"] = self.replies["before"]
-        if self.dry_run:
-            self._ask("instance", None, "DescribeDBInstanceAttribute", self._name)
-        for name, kind in (("create", CREATE), ("dry_run", DRY_RUN)):
-            self._ask(name, None, logs, self._name, TaskType=kind, PageSize=PAGE_SIZE, PageNumber=1)
-        if source:
-            self._ask("source", source_region, "DescribeDBInstanceAttribute", source)
-        self._ask("any_type", None, logs, self._name, PageSize=PAGE_SIZE, PageNumber=1)
-        for size in (1, 50, 100):
-            self._ask(f"page_{size}", None, logs, self._name, TaskType=CREATE, PageSize=size, PageNumber=1)
-        self._ask("nobody", None, "DescribeDBInstanceAttribute", NOBODY)
-        self._ask("nobody_logs", None, logs, NOBODY, TaskType=CREATE, PageSize=PAGE_SIZE, PageNumber=1)
-
-    def failure(self) -> RdsError | None:
-        """Return why there was nothing to learn, None if the service told anything of the instance."""
-        error = self.replies["before"].error
-        if error is None or error.category == "grant_permission":
-            return None
-        return None if any(not reply.error for reply in self.replies.values()) else error
-
-    def _ask(self, name: str, region: str | None, action: str, instance_id: str, **parameters: Any) -> None:
-        if self.stopped:
-            return
-        given = {"DBInstanceId": instance_id, **{key: str(value) for key, value in parameters.items()}}
-        headers: Mapping[str, str] = {}
+    :param regions: returns the client of a region, None: of the region of the DR instance
+    """
+    answers: dict[str, dict[str, Any]] = {}
+    errors: list[RdsError] = []
+    headers: dict[str, str] = {}
+    for name, region, action, parameters in _requests(dr_instance_id, source, source_region):
+        if errors and errors[-1].category in UNUSABLE:
+            break
+        outcome, fields = "answered", {}
         try:
-            client = self._regions(region)
+            client = regions(region)
             try:
-                self.replies[name] = Reply(action, client.call(action, given, repeatable=True))
+                fields = described(client.call(action, parameters, repeatable=True))
             finally:
-                headers = client.last_headers
+                headers.update(client.last_headers)
         except RdsError as error:
             error.outcome = "not_sent" if error.outcome == "unknown" else error.outcome  # nothing that writes was sent
-            self.replies[name] = Reply(action, error=error)
-            self.stopped = error if error.category in UNUSABLE else None
-        self.headers.update(headers)
-        if self.skew is None and headers.get("date"):
-            with suppress(ValueError, TypeError, OverflowError):
-                self.skew = round(time.time() - parsedate_to_datetime(headers["date"]).timestamp())
+            errors.append(error)
+            outcome = f"{error.code} HTTP {error.http_status}" if error.http_status else error.code
+        shown = ", ".join(key if key.endswith("Id") else f"{key}={value}" for key, value in parameters.items())
+        answers[name] = {"request": f"{action}({shown})", "outcome": outcome, "fields": fields}
+    first = errors[0] if errors and answers["instance"]["outcome"] != "answered" else None
+    is_useless = first and not any(each["outcome"] == "answered" for each in answers.values())
+    known = {"answers": answers, "report": _report(answers, _facts(headers))}
+    return known, first if first and (is_useless and first.category != "grant_permission") else None
 
 
-def check(
-    regions: Callable[[str | None], Any],
-    desired: Desired,
-    versions: Mapping[str, str],
-    *,
-    dry_run: bool,
-    wait_timeout: float,
-    anonymise: bool,
-) -> tuple[dict[str, Any], RdsError | None]:
-    """Ask everything, and return findings and report, and the error if there was nothing to learn.
-
-    :param desired: the link to ask about; its source may be left out but for a dry run
-    :param dry_run: whether to send CreateReplicationLink with DryRun=true
-    """
-    client, source = regions(None), desired.source
-    keys = client.credentials
-    seen = Interview(regions, desired.dr_instance_id)
-    seen.begin()
-    if dry_run and not seen.stopped:
-        seen.dry_run = _try_dry_run(client, desired, wait_timeout)
-    seen.go_on(source.instance_name, source.region_id)
-    hidden = {desired.dr_instance_id: "<instance>", source.instance_name or "": "<source>"}
-    hidden.update({source.address or "": "<address>", source.account or "": "<account>"})
-    hidden[os.path.expanduser("~")] = "~"
-    words, secrets = hidden if anonymise else None, [desired.password or ""]
-    found, clean = findings(seen, secrets, words), cleaner(secrets, words)
-    known = ", ".join(f"{name} {version}" for name, version in versions.items())
-    facts = {
-        "made": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
-        "with": f"alicloud.rds {_collection_version()}, Python {platform.python_version()}, {known}",
-        "endpoint": clean(str(client.endpoint)),
-        "credentials": f"{clean(keys.source)}, key {keys.access_key_id[:6]}...",
-        "sent": "reads, and one dry run (DryRun=true)" if seen.dry_run else "reads only",
-    }
-    error = seen.failure()
-    if error:
-        error.message = f"{desired.dr_instance_id}: {error.message}"
-    return {"findings": [item._asdict() for item in found], "report": as_markdown(found, facts)}, error
+def _requests(
+    name: str, source: str | None, region: str | None
+) -> Iterator[tuple[str, str | None, str, dict[str, str]]]:
+    """Yield all questions; what a service may find odd comes last."""
+    page = {"PageSize": str(PAGE_SIZE), "PageNumber": "1"}
+    of_instance = {"DBInstanceId": name}
+    yield "instance", None, _ATTRIBUTE, of_instance
+    yield "create", None, _LOGS, {**of_instance, "TaskType": CREATE, **page}
+    yield "dry_run", None, _LOGS, {**of_instance, "TaskType": DRY_RUN, **page}
+    if source:
+        yield "source", region, _ATTRIBUTE, {"DBInstanceId": source}
+        yield "delay", region, "DescribeReadDBInstanceDelay", {"DBInstanceId": source, "ReadInstanceId": name}
+    begin, end = (time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - days * 86400)) for days in (29, 0))
+    span = {"FromStartTime": begin, "ToStartTime": end}
+    yield "history", None, "DescribeHistoryTasks", {"InstanceId": name, **span, "PageSize": "100", "PageNumber": "1"}
+    yield "any_type", None, _LOGS, {**of_instance, **page}
+    for size in ("1", "50", "100"):
+        yield f"page_{size}", None, _LOGS, {**of_instance, "TaskType": CREATE, "PageSize": size, "PageNumber": "1"}
+    yield "nobody", None, _ATTRIBUTE, {"DBInstanceId": NOBODY}
+    yield "nobody_logs", None, _LOGS, {"DBInstanceId": NOBODY, "TaskType": CREATE, **page}
 
 
-def _try_dry_run(client: Caller, desired: Desired, wait_timeout: float) -> DryRun:
-    """Make the dry run of check mode, which is fixed here, and return what became of it; never raises."""
-    waiter = Waiter(wait_timeout=wait_timeout, wait_interval=15.0, settle_timeout=0.0)
-    try:
-        result = drive(ReplicationLinks(client, waiter, check_mode=True).ensure(desired))
-    except RdsError as error:
-        if error.category == "grant_permission":
-            return DryRun("not permitted: rds:CreateReplicationLink", error.message)
-        task, checks = error.context.get("task"), error.context.get("checks") or []
-        bad = ", ".join(check.id for check in checks if check.result == "error")
-        return DryRun(f"failed: {error.code}", bad or error.message, task.task_id if task else None)
-    except Exception as error:  # an answer that nobody thought of must not cost the findings
-        return DryRun(f"failed: {type(error).__name__}")
-    if result.outcome != "previewed":
-        return DryRun(f"not sent: the link is there ({result.outcome})")
-    bad = ", ".join(check.id for check in warned(result.checks))
-    number_of_task = result.task.task_id if result.task else None
-    return DryRun(f"passed {len(result.checks)} checks", f"warnings: {bad or 'none'}", number_of_task)
+def described(answer: Any) -> dict[str, str]:
+    """Return the path of each field of an answer, with the words and forms that it has in all rows."""
+    fields: Fields = {}
+    _walk(answer, "", "", fields)
+    rows = answer.get("Items") if isinstance(answer, dict) else None
+    known = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+    for row in known:
+        together = ", ".join(_form(name, row.get(name)) for name in _ROW)
+        fields.setdefault(f"Items[].({', '.join(_ROW)})", set()).add(together)
+    times = [str(row.get("GmtCreated")) for row in sorted(known, key=lambda row: str(row.get("TaskId")).rjust(20))]
+    if len(set(times)) > 1:  # within one second they say nothing
+        fields.setdefault("Items[].TaskId", set()).add(
+            "grows with time" if times == sorted(times) else "does not grow with time"
+        )
+    return {path: " | ".join(sorted(forms)) for path, forms in fields.items()}
 
 
-def _collection_version() -> str:
-    """Return the version in the collection's own files; a module that was shipped to a host has none of them."""
-    root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
-    for name, pattern in (("MANIFEST.json", r'"version":\s*"([^"]+)"'), ("galaxy.yml", r"(?m)^version:\s*(\S+)")):
-        try:
-            with open(os.path.join(root, name), encoding="utf-8") as file:
-                found = re.search(pattern, file.read())
-        except OSError:
-            continue
-        if found:
-            return found[1]
-    return "of unknown version"
+def _walk(value: Any, path: str, name: str, fields: Fields) -> None:
+    text = value if isinstance(value, str) and value[:1] in ("{", "[") else "-"
+    with suppress(ValueError, RecursionError):
+        value, path = json.loads(text), f"{path}(JSON as text)"
+    parts: list[tuple[str, str, Any]] = []
+    if isinstance(value, dict):
+        parts = [(f"{path}.{_name(key)}".lstrip("."), str(key), part) for key, part in value.items()]
+    elif isinstance(value, list):
+        parts = [(f"{path}[]", name, part) for part in value]
+        fields.setdefault(f"{path}[]", set()).add(f"{len(value)} rows")
+    elif path:
+        fields.setdefault(path, set()).add(_form(name, value))
+    for part in parts[:200]:
+        if part[0].count(".") < 9:
+            _walk(part[2], part[0], part[1], fields)
 
 
-def as_markdown(found: Iterable[Finding], facts: Mapping[str, str]) -> str:
-    """Return the report: facts, all answers as a table, then each with evidence and meaning."""
-    found = list(found)
-    lines = ["# What the RDS API answered", "", "Made by `alicloud.rds.api_check`. It holds no secrets.", ""]
-    lines += [f"- {name}: {_plain(value)}" for name, value in facts.items()]
-    lines += ["", "| question | answer |", "| --- | --- |"]
-    lines += [f"| `{item.id}` | {_plain(item.answer)} |" for item in found]
-    for item in found:
-        lines += ["", f"## {item.id}", "", item.question, "", f"- Answer: {_plain(item.answer)}"]
-        lines += [f"- Evidence: {_plain(item.evidence)}"] if item.evidence else []
-        lines += [f"- Meaning: {item.meaning}"]
-    return "\n".join([*lines, ""])
+def _form(name: str, value: Any) -> str:
+    """Return a word of the service as it is, of anything else the form."""
+    if not isinstance(value, str):
+        told = value if isinstance(value, (bool, int)) and name.startswith(("Total", "Page")) else type(value).__name__
+        return "absent" if value is None else str(told)
+    if name == "Detail":
+        marks = {"real": "\n", "backslash-n": "\\n", "carriage return": "\r"}
+        breaks = [word for word, mark in marks.items() if mark in value]
+        checks = " ".join(f"{check.id}={check.result}" for check in parse_report(value, Subject("", "")))
+        login = re.search(r"\bby [^\s:]+:(\S+)", value)
+        form = f"; login {'masked' if '***' in login[1] else 'plain'}" if login else ""
+        return f"line breaks {', '.join(breaks) or 'none'}{form}; {_name(checks, 2000)}"
+    if _WORDY.search(name) and re.fullmatch(r"[A-Za-z0-9_.-]{1,40}", value):
+        return value
+    form = next((form for form, pattern in _FORMS.items() if re.fullmatch(pattern, value, re.ASCII)), "text")
+    return "plain" if _SECRET.search(name) and form not in ("empty", "masked") else form
 
 
-def _plain(text: str) -> str:
-    """Return text that Markdown shows as it is."""
-    return re.sub(r"([\\|`*<>\[\]])", r"\\\1", text)
+def _name(text: Any, longest: int = 60) -> str:
+    """Return what the service calls a thing, fit to be pasted anywhere."""
+    return re.sub(r"[^A-Za-z0-9_.= -]", "?", str(text))[:longest]
+
+
+def _facts(headers: Mapping[str, str]) -> dict[str, str]:
+    names = sorted(_name(name) for name in headers if name.startswith(("x-acs-", "x-ratelimit", "retry-after")))
+    skew = "unknown"
+    with suppress(ValueError, TypeError, OverflowError):
+        skew = f"{round(time.time() - parsedate_to_datetime(headers.get('date', '')).timestamp()):+d} s"
+    return {"headers": ", ".join(names) or "none", "clock of this machine": skew}
+
+
+def _report(answers: Mapping[str, dict[str, Any]], facts: Mapping[str, str]) -> str:
+    """Return all of it as one block of text, ready to paste."""
+    lines = ["```text", *(f"{name}: {value}" for name, value in facts.items())]
+    for name, answer in answers.items():
+        lines += ["", f"{name}: {answer['request']}: {answer['outcome']}"]
+        lines += [f"  {path}: {forms}" for path, forms in answer["fields"].items()]
+    return "\n".join([*lines, "```", ""])

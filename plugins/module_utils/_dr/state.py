@@ -12,17 +12,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
-from ansible_collections.alicloud.rds.plugins.module_utils._api.secrets import printable, scrub
-from ansible_collections.alicloud.rds.plugins.module_utils._dr.precheck import other_lines
+from ansible_collections.alicloud.rds.plugins.module_utils._api.secrets import one_line, printable, scrub
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.precheck import LONGEST_REPORT, other_lines
 
 CREATE, DRY_RUN = "create", "create-dryrun"
 PAGE_SIZE = 30  # the documentation's example; limits are not stated
 MOST_PAGES = 200
+MOST_SECONDS, MOST_BYTES = 60.0, 32 * 1024 * 1024  # of all pages that are read together
 MOST_TASKS = MOST_PAGES * PAGE_SIZE
 _LSN = re.compile(r"([0-9A-Fa-f]{1,8})/([0-9A-Fa-f]{1,8})")
 _SECONDS = re.compile(r"\d{1,12}(\.\d{1,9})?", re.ASCII)
@@ -303,8 +305,7 @@ def read_tasks(
         parameters["TaskName"] = task_name
     found: dict[int, Task] = {}
     seen = 0
-    for page in range(1, MOST_PAGES + 1):
-        answer = _read(client, action, {**parameters, "PageNumber": str(page)})
+    for answer in pages(client, action, parameters):
         rows = answer.get("Items")
         if not isinstance(rows, list):
             raise unreadable(action, "no list of tasks in its answer")
@@ -323,6 +324,21 @@ def read_tasks(
         ):
             break
     return sorted(found.values(), key=Task.age, reverse=True)
+
+
+def pages(client: Caller, action: str, parameters: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    """Yield the answers of one page after another, for as long as they are wanted.
+
+    :raises RdsError: ListTooLong, once all of them have taken too long, or too much room
+    """
+    end, left = time.monotonic() + MOST_SECONDS, MOST_BYTES
+    for page in range(1, MOST_PAGES + 1):
+        answer = _read(client, action, {**parameters, "PageNumber": str(page)})
+        left -= getattr(answer, "size", 0)
+        yield answer
+        if left < 0 or time.monotonic() > end:
+            size = f"{(MOST_BYTES - left) / 2**20:.0f} MiB"
+            raise RdsError("ListTooLong", f"{action} was given up after {page} pages ({size}): there are more.")
 
 
 def _read(client: Caller, action: str, parameters: Mapping[str, str]) -> dict[str, Any]:
@@ -406,7 +422,7 @@ def _task(row: Any) -> Task:
             port=as_integer(row.get("SourcePort")),
             account=as_text(row.get("ReplicatorAccount")),
         ),
-        detail=as_text(row.get("Detail")) or "",
+        detail=as_report(row.get("Detail")),
     )
 
 
@@ -487,10 +503,18 @@ def comparable(value: Any) -> Any:
 
 
 def as_text(value: Any) -> str | None:
-    """Return printable text, a number as its digits; None for anything else, and for what is empty."""
+    """Return text as one printable line, a number as its digits; None for anything else, and for what is empty."""
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    return printable(value) or None if isinstance(value, str) else None
+    return one_line(value) or None if isinstance(value, str) else None
+
+
+def as_report(value: Any) -> str:
+    """Return the end of a text of many lines; what is longer than any report is cut at once, at a line."""
+    if not isinstance(value, str):
+        return as_text(value) or ""
+    text = printable(value[-LONGEST_REPORT - 1 :])
+    return text if len(value) <= LONGEST_REPORT else re.split(r"\n|\\n", text, maxsplit=1)[-1]
 
 
 def as_integer(value: Any) -> int | None:

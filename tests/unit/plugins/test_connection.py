@@ -7,9 +7,10 @@ import json
 
 import pytest
 
-from ansible_collections.alicloud.rds.plugins.modules import replication_link_info
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.connection import default_region
+from ansible_collections.alicloud.rds.plugins.modules import replication_link, replication_link_info
 
-from .conftest import DR
+from .conftest import ACCOUNT, DR
 
 SECRET = "nested'secret+=/1"
 
@@ -60,3 +61,34 @@ def test_an_option_that_cannot_be_used_is_not_echoed(rds, run_as_action, options
     assert result["failed"]
     assert SECRET not in json.dumps(result) and json.dumps(SECRET)[1:-1] not in json.dumps(result)
     assert rds.journal() == []
+
+
+@pytest.mark.parametrize("interpreter", [None, "/usr/bin/python3"], ids=["here", "for a module"])
+@pytest.mark.parametrize("name", ["replicator_password", "replicator_account", "task_name", "connection"])
+def test_text_that_is_not_utf8_is_named(rds, run_as_action, name, interpreter):
+    """Bytes of another encoding come as lone surrogates; a module could not even be given them."""
+    rds.clear_journal()
+    text = "Pass\udcffword"
+    given = {"dr_instance_id": DR, "source_address": "10.0.0.1", **ACCOUNT, **keys(rds), "endpoint": rds.endpoint}
+    given[name] = {"external_id": text} if name == "connection" else text
+    variables = {"ansible_python_interpreter": interpreter} if interpreter else {}
+    result = run_as_action(replication_link, given, task_vars=variables)
+    assert (result["error"]["code"], result["outcome"], result["retries"]) == ("InvalidOptions", "not_sent", [])
+    assert name.replace("connection", "external_id") in result["msg"]
+    assert "Pass" not in json.dumps({**result, "invocation": None})
+    json.dumps(result, ensure_ascii=False).encode()
+    assert rds.journal() == []
+
+
+@pytest.mark.parametrize("prefix", ["ALIBABA_CLOUD_", "ALIBABACLOUD_", "ALICLOUD_"])
+@pytest.mark.parametrize("name", ["REGION_ID", "REGION"])
+def test_the_region_of_the_environment(prefix, name):
+    keys = {"access_key_id": "i", "access_key_secret": "s", "region_id": None}
+    assert default_region(keys, {f"{prefix}{name}": "cn-x"}) == "cn-x"
+
+
+@pytest.mark.parametrize("name", ["wait_timeout", "wait_interval", "settle_timeout"])
+def test_a_time_may_be_infinite(rds, link, name):
+    rds.add_fault(stage="basebackup", fault="slow", seconds=0.4)
+    result = link(**{name: float("inf")})
+    assert result["outcome"] == "created" and result["link"]["state"] == "streaming"

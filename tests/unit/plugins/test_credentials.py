@@ -8,7 +8,7 @@ import json
 
 import pytest
 
-from ansible_collections.alicloud.rds.plugins.module_utils._api.credentials import resolve_credentials
+from ansible_collections.alicloud.rds.plugins.module_utils._api.credentials import profile_region, resolve_credentials
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
 
 ENVIRONMENT = {"ALIBABA_CLOUD_ACCESS_KEY_ID": "env-id", "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "env-secret"}
@@ -27,7 +27,15 @@ def profile_file(tmp_path):
         {"name": "sts", "mode": "StsToken", "access_key_id": "STS.id", "access_key_secret": "s", "sts_token": "t"},
         {"name": "half", "mode": "AK", "access_key_id": "file-id", "access_key_secret": ""},
         {"name": "tokenless", "mode": "StsToken", "access_key_id": "STS.id", "access_key_secret": "s"},
-        {"name": "role", "mode": "EcsRamRole", "ram_role_name": "r"},
+        {
+            "name": "sso",
+            "mode": "CloudSSO",
+            "cloud_sso_sign_in_url": "https://x",
+            "cloud_sso_account_id": "1",
+            "cloud_sso_access_config": "c",
+            "access_token": "t",
+            "cloud_sso_access_token_expire": 9999999999,
+        },
     ]
     path.write_text(json.dumps({"current": "ak", "profiles": profiles}))
     return str(path)
@@ -99,7 +107,7 @@ def test_a_damaged_profile_file_is_named(tmp_path, content):
         keys({"profile": "x"}, {}, str(path))
 
 
-def test_other_kinds_need_the_official_library_and_say_so(profile_file, monkeypatch):
+def test_sign_ins_need_the_official_library_and_say_so(profile_file, monkeypatch):
     real_import = builtins.__import__
 
     def without_library(name, *args, **kwargs):
@@ -109,7 +117,7 @@ def test_other_kinds_need_the_official_library_and_say_so(profile_file, monkeypa
 
     monkeypatch.setattr(builtins, "__import__", without_library)
     with pytest.raises(RdsError) as caught:
-        keys({"profile": "role"}, {}, profile_file)
+        keys({"profile": "sso"}, {}, profile_file)
     assert caught.value.code == "MissingLibrary"
     assert "alibabacloud-credentials" in caught.value.message
 
@@ -118,3 +126,174 @@ def test_secrets_are_not_in_the_representation():
     given = {"access_key_id": "i", "access_key_secret": "hunter2", "security_token": "hunter3"}
     text = repr(resolve_credentials(given, {})())
     assert "hunter" not in text
+
+
+# -- the variables of the CLI and of Terraform -------------------------------------------------------------------------
+
+PREFIXES = ("ALIBABA_CLOUD_", "ALIBABACLOUD_", "ALICLOUD_")
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """A home with a profile file of the CLI, whose current profile is dev."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    path = tmp_path / ".aliyun" / "config.json"
+    path.parent.mkdir()
+    profiles = [
+        {"name": name, "mode": "AK", "access_key_id": f"{name}-id", "access_key_secret": "s", "region_id": f"cn-{name}"}
+        for name in ("dev", "prod")
+    ]
+    path.write_text(json.dumps({"current": "dev", "profiles": profiles}))
+    return tmp_path
+
+
+def signer(options=None, **environment):
+    return resolve_credentials(options or {}, environment)().access_key_id
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_a_profile_that_is_exported_beats_the_current_one(home, prefix):
+    assert signer() == "dev-id"
+    assert signer(**{f"{prefix}PROFILE": "prod"}) == "prod-id"
+    assert profile_region({}, {f"{prefix}PROFILE": "prod"}) == "cn-prod"
+    assert signer({"profile": "dev"}, **{f"{prefix}PROFILE": "prod"}) == "dev-id"
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+@pytest.mark.parametrize("value", ["TRUE", "true", "1"])
+def test_profiles_can_be_ignored(home, prefix, value):
+    ignore = {f"{prefix}IGNORE_PROFILE": value}
+    for environment in (ignore, {**ignore, "ALIBABA_CLOUD_PROFILE": "prod"}):
+        with pytest.raises(RdsError) as caught:
+            signer(**environment)
+        assert caught.value.code == "CredentialsMissing"
+        assert profile_region({}, environment) is None
+    assert signer({"profile": "prod"}, **ignore) == "prod-id", "an option is not ignored"
+    assert signer(**ignore, **ENVIRONMENT) == "env-id"
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+@pytest.mark.parametrize("name", ["CONFIG_PATH", "CREDENTIALS_FILE", "SHARED_CREDENTIALS_FILE"])
+def test_a_profile_file_that_is_exported(home, profile_file, prefix, name):
+    assert signer(**{f"{prefix}{name}": profile_file}) == "file-id"
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_keys_with_each_prefix(home, prefix):
+    keys = {f"{prefix}ACCESS_KEY_ID": "k", f"{prefix}ACCESS_KEY_SECRET": "s", f"{prefix}SECURITY_TOKEN": "t"}
+    found = resolve_credentials({}, keys)()
+    assert (found.access_key_id, found.access_key_secret, found.security_token) == ("k", "s", "t")
+    assert found.source == f"environment {prefix}ACCESS_KEY_ID"
+
+
+def test_keys_of_two_prefixes_are_not_mixed(home):
+    with pytest.raises(RdsError, match="ALIBABA_CLOUD_ACCESS_KEY_SECRET is missing"):
+        signer(ALIBABA_CLOUD_ACCESS_KEY_ID="a", ALICLOUD_SECRET_KEY="b")
+
+
+def test_anybodys_names_are_not_read_and_are_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with pytest.raises(RdsError) as caught:
+        signer(ACCESS_KEY_ID="a", ACCESS_KEY_SECRET="hunter2", ALIBABA_CLOUD_BEARER_TOKEN="hunter3")
+    assert "not read here: ACCESS_KEY_ID, ACCESS_KEY_SECRET, ALIBABA_CLOUD_BEARER_TOKEN" in caught.value.message
+    assert "hunter" not in caught.value.message
+
+
+@pytest.mark.parametrize("value", ["1", "true", "TRUE"])
+def test_programs_and_uris_can_be_forbidden(tmp_path, value):
+    forbidden = {"ALIBABA_CLOUD_DISABLE_EXTERNAL_PROCESS": value}
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"profiles": [{"name": "x", "mode": "External", "process_command": "touch ran"}]}))
+    for options, environment in (
+        ({"profile": "x", "profile_file": str(path)}, {}),
+        ({}, {"ALIBABA_CLOUD_CREDENTIALS_URI": "http://127.0.0.1:9"}),
+    ):
+        with pytest.raises(RdsError, match="ALIBABA_CLOUD_DISABLE_EXTERNAL_PROCESS forbids"):
+            resolve_credentials(options, {**environment, **forbidden})()
+
+
+# -- keys as they are pasted -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("damage", ["\n", "\r\n", " ", "\t", "\u00a0", "\ufeff", "é", "\udcff", "\x00"])
+@pytest.mark.parametrize("at", ["end", "begin", "middle"])
+@pytest.mark.parametrize("part", range(3))
+def test_a_character_that_no_key_has_is_named_at_once(tmp_path, damage, at, part):
+    value = {"end": f"hunter2{damage}", "begin": f"{damage}hunter2", "middle": f"hun{damage}ter2"}[at]
+    values = ["id", "secret", "token"]
+    values[part] = value
+    options = dict(zip(("access_key_id", "access_key_secret", "security_token"), values, strict=True))
+    variables = ["ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_SECRET", "ALIBABA_CLOUD_SECURITY_TOKEN"]
+    fields = dict(zip(("access_key_id", "access_key_secret", "sts_token"), values, strict=True))
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"current": "p", "profiles": [{"name": "p", "mode": "StsToken", **fields}]}))
+    for given, environment, name in (
+        (options, {}, list(options)[part]),
+        ({}, dict(zip(variables, values, strict=True)), variables[part]),
+        ({"profile_file": str(path)}, {}, list(fields)[part]),
+    ):
+        with pytest.raises(RdsError) as caught:
+            resolve_credentials(given, environment)
+        error = caught.value
+        assert (error.code, error.outcome, error.category) == ("CredentialsUnusable", "not_sent", "fix_credentials")
+        assert error.message.startswith(f"{name} in the ") and "hunter2" not in error.message
+
+
+# -- files that others have written ------------------------------------------------------------------------------------
+
+CONFIG = {"current": "p", "profiles": [{"name": "p", "mode": "AK", "access_key_id": "i", "access_key_secret": "s"}]}
+INI = "[default]\ntype = access_key\naccess_key_id = i\naccess_key_secret = s\n"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+@pytest.mark.parametrize("text", [json.dumps(CONFIG), INI], ids=["config.json", "credentials.ini"])
+def test_a_byte_order_mark_is_no_damage(tmp_path, encoding, text):
+    path = tmp_path / "profiles"
+    path.write_bytes(text.encode(encoding))
+    assert signer({"profile_file": str(path)}) == "i"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (json.dumps(CONFIG, indent=1).replace('"AK",', '"AK"').encode(), "of the SDKs: see line 7"),
+        (json.dumps(CONFIG).encode()[:-2], "of the SDKs: see line 1"),
+        (INI.replace("type =", "type").encode(), "of the SDKs: see line 2"),
+        (b"access_key_id = hunter2\n" + INI.encode(), "of the SDKs: see line 1"),
+        ((INI + INI).encode(), "of the SDKs: see line 5"),
+        (INI.replace("= i", "= \xe9hunter2").encode("latin-1"), "is not utf-8 text, see line 3"),
+        (b"\xff\xfe" + b"\x00\xd8" * 3, "is not utf-16-le text, see line 1"),
+        (b"", "profile 'default' does not exist"),
+        (b"{}", "holds no profiles"),
+        (b'{"profiles": [3]}', "holds no profiles"),
+        (b'{"profiles": [{}]}', "holds no profiles"),
+    ],
+)
+def test_damage_is_named_with_its_place_and_not_quoted(tmp_path, content, words):
+    path = tmp_path / "profiles"
+    path.write_bytes(content)
+    with pytest.raises(RdsError) as caught:
+        signer({"profile_file": str(path)})
+    assert caught.value.code == "CredentialsUnusable"
+    assert words in caught.value.message and "hunter2" not in caught.value.message
+
+
+@pytest.mark.parametrize("kind", ["type = sts\n", "", "type = STSTOKEN\n"])
+def test_temporary_keys_in_an_ini_file(tmp_path, kind):
+    path = tmp_path / "credentials.ini"
+    path.write_text(f"[default]\n{kind}access_key_id = STS.i\naccess_key_secret = s\nsecurity_token = t\n")
+    found = resolve_credentials({"profile_file": str(path)}, {})()
+    assert (found.access_key_id, found.security_token) == ("STS.i", "t")
+
+
+def test_keys_of_a_file_are_read_anew(profile_file):
+    ask = resolve_credentials({"profile_file": profile_file, "profile": "sts"}, {})
+    assert ask().security_token == "t"
+    with open(profile_file) as file:
+        content = file.read()
+    with open(profile_file, "w") as file:
+        file.write(content.replace('"t"', '"t2"')[:60])
+    assert ask().security_token == "t", "a file that is being written"
+    with open(profile_file, "w") as file:
+        file.write(content.replace('"t"', '"t2"'))
+    assert ask().security_token == "t2"

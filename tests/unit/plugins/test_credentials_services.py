@@ -1,5 +1,5 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Every kind of credentials that a service gives out: the official library against stand-ins that speak the real wire.
+"""Every kind of credentials that a service gives out, against stand-ins that speak the real wire.
 
 Nothing but loopback can be contacted here, and each test says by name who was asked.
 """
@@ -10,6 +10,7 @@ import io
 import json
 import logging
 import os
+import resource
 import socket
 import stat
 import subprocess
@@ -18,8 +19,13 @@ import threading
 import time
 
 import pytest
+import requests
 from urllib3.util import connection as urllib3_connection
 
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.results import explain
+from ansible_collections.alicloud.rds.plugins.module_utils._api import key_services as _key_services
+from ansible_collections.alicloud.rds.plugins.module_utils._api import transport as _transport
+from ansible_collections.alicloud.rds.plugins.module_utils._api.client import Client
 from ansible_collections.alicloud.rds.plugins.module_utils._api.credentials import profile_region, resolve_credentials
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
 from ansible_collections.alicloud.rds.plugins.modules import replication_link, replication_link_info
@@ -37,6 +43,7 @@ from .credential_services import (
     Services,
     listening,
 )
+from .scripted_server import ScriptedServer, http
 
 pytestmark = pytest.mark.thorough
 
@@ -70,7 +77,9 @@ def services(tls, monkeypatch, tmp_path):
     from Tea.core import TeaCore
 
     monkeypatch.setattr(TeaCore, "_sessions", {})
-    monkeypatch.setenv("SSL_CERT_FILE", tls[1])
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", tls[1])
+    monkeypatch.setenv("SSL_CERT_FILE", tls[1])  # this one is for the library
+    monkeypatch.setattr(_transport, "PAUSE", 0)
     monkeypatch.setenv("HOME", str(tmp_path))
     services = Services([FIRST], {BASE["access_key_id"]: (BASE["access_key_secret"], None)})
     strangers = []
@@ -162,6 +171,32 @@ def test_a_role_of_the_environment_is_assumed_by_what_nothing_named(services, co
     assert keys({}, **role)[1] == f"profile 'p' (AK) of ~/.aliyun/config.json: RAM role {ROLE}"
     assert keys(BASE, **role)[1] == "options"
     assert keys({"profile": "p"}, **role)[1] == "profile 'p' (AK) of ~/.aliyun/config.json"
+
+
+@pytest.mark.parametrize("prefix", ["ALIBABA_CLOUD_", "ALIBABACLOUD_", "ALICLOUD_"])
+def test_a_role_beside_exported_keys_as_the_cli_takes_it(services, prefix):
+    services.external_id = "partner"
+    role = {f"{prefix}ROLE_ARN": ROLE, f"{prefix}ROLE_SESSION_NAME": "ops", f"{prefix}EXTERNAL_ID": "partner"}
+    assert keys({}, **BASE_ENVIRONMENT, **role)[0] == FIRST
+    assert services.calls[0].query["RoleSessionName"] == "ops"
+    oidc = {f"{prefix}OIDC_TOKEN_FILE": "/x", f"{prefix}OIDC_PROVIDER_ARN": PROVIDER}
+    assert keys({}, **BASE_ENVIRONMENT, **role, **oidc)[1] == "environment ALIBABA_CLOUD_ACCESS_KEY_ID"
+    assert len(services.calls) == 1
+
+
+@pytest.mark.parametrize("host", [STS_HOSTS[1], f"https://{STS_HOSTS[1]}", f"https://{STS_HOSTS[1]}/"])
+def test_the_host_of_sts_may_be_named(services, config, host):
+    assert keys({**BASE, "role_arn": ROLE}, ALIBABA_CLOUD_STS_ENDPOINT=host)[0] == FIRST
+    config({"name": "p", "mode": "RamRoleArn", **BASE, "ram_role_arn": ROLE, "sts_endpoint": host})
+    assert keys()[0] == FIRST
+    assert {call.host for call in services.calls} == {STS_HOSTS[1]}
+
+
+@pytest.mark.parametrize("host", ["http://sts.aliyuncs.com", "sts.aliyuncs.com/x", "x@sts.example", "s\\ts", "sts:0"])
+def test_a_host_of_sts_that_is_none_is_refused(services, host):
+    role = {**BASE, "role_arn": ROLE}
+    assert "is no host of STS" in failure(role, ALIBABA_CLOUD_STS_ENDPOINT=host).message
+    assert "is no host of STS" in failure(role, ALIBABA_CLOUD_STS_REGION="x/.evil.example#").message
 
 
 def test_the_sts_of_a_region_and_of_its_vpc(services):
@@ -262,23 +297,14 @@ def test_ecs_metadata_disabled(services):
     assert services.calls == []
 
 
-def test_ecs_metadata_disabled_for_the_library_only(services, monkeypatch):
-    """It looks at the environment once, when it is imported."""
-    from alibabacloud_credentials.utils import auth_util
-
-    monkeypatch.setattr(auth_util, "environment_ecs_metadata_disabled", "true")
-    error = failure({"ecs_role_name": "r"}, ALIBABA_CLOUD_ECS_METADATA_DISABLED="false")
-    assert "is switched off by ALIBABA_CLOUD_ECS_METADATA_DISABLED" in error.message
-
-
 def test_no_proxy_comes_between_us_and_the_metadata_service(services, monkeypatch):
-    """The library would send it there, whatever NO_PROXY says."""
+    """Nor between us and loopback; for all others NO_PROXY decides."""
     for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     assert keys({"ecs_role_name": "dr-role"})[0] == FIRST
     assert keys({}, ALIBABA_CLOUD_CREDENTIALS_URI=f"http://127.0.0.1:{services.port}/keys")[0] == FIRST
     assert "127.0.0.1:9" in os.environ["HTTP_PROXY"]
-    assert "the proxy failed" in failure({**BASE, "role_arn": ROLE}).message
+    assert "cannot be reached (proxy: connection refused)" in failure({**BASE, "role_arn": ROLE}).message
     monkeypatch.setenv("NO_PROXY", "localhost,.aliyuncs.com")
     assert keys({**BASE, "role_arn": ROLE})[0] == FIRST
 
@@ -361,7 +387,6 @@ def test_oauth_with_a_file_that_cannot_be_written_still_gives_keys(services, con
     monkeypatch.setattr(os, "replace", refuse)
     assert keys()[0] == FIRST
     assert path.read_bytes() == before
-    assert os.listdir(path.parent) == ["config.json"]
 
 
 def program(tmp_path, text):
@@ -406,7 +431,7 @@ def test_a_program_that_fails(services, config, tmp_path, text, told):
     config(program(tmp_path, text))
     error = failure()
     assert told in error.message
-    assert "profile 'x' (External)" in error.message
+    assert "profile 'x' (External)" in error.message and "CAISsecret" not in error.message
     assert "PIN" not in error.message
 
 
@@ -416,11 +441,17 @@ def test_a_program_that_is_not_there(services, config):
 
 
 def test_a_program_that_does_not_end(services, config, tmp_path, monkeypatch):
-    from alibabacloud_credentials.provider import ExternalCredentialsProvider
+    monkeypatch.setattr(_key_services, "PROGRAM_SECONDS", 0.5)
+    text = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])"
+    config(program(tmp_path, f"{text}; time.sleep(60)"))
+    began = time.monotonic()
+    assert "process_command took longer than 0.5 seconds" in failure().message
+    assert time.monotonic() - began < 10, "what it has started is ended as well"
 
-    monkeypatch.setattr(ExternalCredentialsProvider, "DEFAULT_TIMEOUT", 0.3)
-    config(program(tmp_path, "import time; time.sleep(60)"))
-    assert "process_command took longer than 60 seconds" in failure().message
+
+def test_a_program_that_prints_without_end(services, config, tmp_path):
+    config(program(tmp_path, "while True: print('CAISsecret' * 1000)"))
+    assert "printed far more than keys" in failure().message
 
 
 # -- profiles of the SDKs ----------------------------------------------------------------------------------------------
@@ -545,14 +576,15 @@ def test_a_token_that_oidc_refuses(services, tmp_path):
 def test_junk_is_called_that_and_not_shown(services, config, answer):
     services.instead = dict.fromkeys((METADATA, STS, SSO, "127.0.0.1", *OAUTH_HOSTS), answer)
     told = "refused (HTTP 500)" if answer[0] == 500 else "holds no keys"
+    of_library = "refused (HTTP 500)" if answer[0] == 500 else "got no keys"
     config(sso_profile(), {"name": "me", "mode": "OAuth", "oauth_access_token": "oauth-access-1"})
     uri = f"http://user:CAISsecret@127.0.0.1:{services.port}/CAISsecret?CAISsecret=1"
     assert told in failure({}, ALIBABA_CLOUD_CREDENTIALS_URI=uri).message
     assert f"http://127.0.0.1:{services.port}" in failure({}, ALIBABA_CLOUD_CREDENTIALS_URI=uri).message
     assert told in failure({"ecs_role_name": "dr-role"}).message
     assert told in failure({**BASE, "role_arn": ROLE}).message
-    assert told in failure({"profile": "sso"}).message
-    assert told in failure({"profile": "me"}).message
+    assert of_library in failure({"profile": "sso"}).message
+    assert of_library in failure({"profile": "me"}).message
 
 
 def test_a_code_is_believed_from_sts_only(services):
@@ -566,14 +598,17 @@ def test_nobody_answers(services, config):
         port = closed.getsockname()[1]
     services.places |= dict.fromkeys(services.places, port)
     config(sso_profile())
-    assert (
-        f"{STS} cannot be reached: connection refused. To fix: make it reachable"
-        in failure({**BASE, "role_arn": ROLE}).message
-    )
-    assert "run on an ECS instance" in failure({"ecs_role_name": "r"}).message
-    assert f"{SSO} cannot be reached: connection refused. To fix: make it reachable" in failure().message
+    refused = "cannot be reached (connection refused). Make the service that the message names reachable"
     uri = f"http://127.0.0.1:{port}/CAISsecret"
-    assert "start what answers there" in failure({}, ALIBABA_CLOUD_CREDENTIALS_URI=uri).message
+    for error, words in (
+        (failure({**BASE, "role_arn": ROLE}), f"{STS} {refused}"),
+        (failure({"ecs_role_name": "r"}), "run on an ECS instance"),
+        (failure({}, ALIBABA_CLOUD_CREDENTIALS_URI=uri), "start what answers there"),
+    ):
+        assert words in explain(error)
+        assert (error.code, error.category, error.outcome) == ("KeyServiceUnreachable", "fix_network", "not_sent")
+        assert error.retryable, "a wait goes on over it"
+    assert "sign in again with" in failure().message
     assert "not an http or https URL" in failure({}, ALIBABA_CLOUD_CREDENTIALS_URI="CAISsecret").message
 
 
@@ -583,15 +618,18 @@ def test_no_metadata_service_is_found_out_in_seconds(services):
         services.places[METADATA, 80] = silent.getsockname()[1]
         began = time.monotonic()
         error = failure({"ecs_role_name": "r"})
-    assert "gave no answer in time. To fix: run on an ECS instance" in error.message
+    assert "gave no whole answer (no answer in time). To fix: run on an ECS instance" in explain(error)
     assert time.monotonic() - began < 5
 
 
 def test_a_certificate_that_is_not_trusted(services, monkeypatch):
-    monkeypatch.delenv("SSL_CERT_FILE")
-    message = failure({**BASE, "role_arn": ROLE}).message
-    assert "certificate that is not trusted (unable to get local issuer certificate)" in message
-    assert services.calls == []
+    ca = os.environ["REQUESTS_CA_BUNDLE"]
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE")
+    error = failure({**BASE, "role_arn": ROLE})
+    assert "not trusted (certificate refused: unable to get local issuer certificate)" in error.message
+    assert error.remedy.startswith("Set ca_path or REQUESTS_CA_BUNDLE to the certificate of its authority")
+    assert (error.code, services.calls) == ("CertificateRefused", [])
+    assert keys({**BASE, "role_arn": ROLE, "ca_path": ca})[0] == FIRST, "the remedy, carried out"
 
 
 @pytest.mark.parametrize(
@@ -599,13 +637,13 @@ def test_a_certificate_that_is_not_trusted(services, monkeypatch):
     [
         ({**BASE, "role_session_name": "x"}, {}, "role_arn is missing in the options; role_session_name"),
         ({**BASE, "external_id": "x"}, {}, "role_arn is missing"),
-        ({"ecs_role_name": "r", "profile": "p"}, {}, "ecs_role_name and profile are both given"),
-        ({"ecs_role_name": "r", **BASE}, {}, "access key options and ecs_role_name are both given"),
-        ({**BASE, "role_arn": ROLE, "role_session_expiration": 60}, {}, "60 seconds; 900 is the least"),
+        ({"ecs_role_name": "r", "profile": "p"}, {}, "ecs_role_name and profile exclude each other"),
+        ({"ecs_role_name": "r", **BASE}, {}, "access key options, ecs_role_name and profile exclude"),
+        ({**BASE, "role_arn": ROLE, "role_session_expiration": 60}, {}, "'60', which is no number of seconds"),
         (
             {},
             {**BASE_ENVIRONMENT, "ALICLOUD_ASSUME_ROLE_ARN": ROLE, "ALICLOUD_ASSUME_ROLE_SESSION_EXPIRATION": "1h"},
-            "ALICLOUD_ASSUME_ROLE_SESSION_EXPIRATION is not a number",
+            "would last '1h', which is no number of seconds",
         ),
     ],
 )
@@ -626,9 +664,9 @@ def test_half_of_a_setting(services, options, environment, words):
         ({"mode": "OIDC", "ram_role_arn": ROLE}, "oidc_provider_arn and oidc_token_file is missing"),
         ({"mode": "CloudSSO"}, "cloud_sso_sign_in_url"),
         ({"mode": "OAuth"}, "oauth_access_token is missing"),
-        ({"mode": "OAuth", "oauth_access_token": "x", "oauth_site_type": "MOON"}, "CN and INTL"),
+        ({"mode": "OAuth", "oauth_access_token": "x", "oauth_site_type": "MOON"}, "sign in again"),
         ({"mode": "External"}, "process_command is missing"),
-        ({"mode": "RamRoleArn", **BASE, "ram_role_arn": ROLE, "expired_seconds": "soon"}, "expired_seconds"),
+        ({"mode": "RamRoleArn", **BASE, "ram_role_arn": ROLE, "expired_seconds": "soon"}, "'soon', which is no number"),
         ({"mode": "Anonymous"}, "not supported"),
     ],
 )
@@ -640,7 +678,7 @@ def test_half_of_a_profile_is_not_filled_from_the_environment(services, config, 
     monkeypatch.setattr(auth_util, "environment_access_key_secret", BASE["access_key_secret"])
     monkeypatch.setattr(auth_util, "environment_role_arn", ROLE)
     config({"name": "p", **profile})
-    assert words in failure({"profile": "p"}).message
+    assert words in failure({"profile": "p"}, **BASE_ENVIRONMENT, ALIBABA_CLOUD_ROLE_ARN=ROLE).message
     assert services.calls == []
 
 
@@ -659,32 +697,40 @@ def test_the_library_is_imported_only_for_what_needs_it(tmp_path):
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
-@pytest.mark.parametrize(
-    "environment",
-    [
-        {"ALIBABA_CLOUD_ECS_METADATA": "r"},
-        {"ALIBABA_CLOUD_CREDENTIALS_URI": "http://127.0.0.1:9"},
-        {**BASE_ENVIRONMENT, "ALICLOUD_ASSUME_ROLE_ARN": ROLE},
-    ],
-)
-def test_without_the_library_the_command_that_installs_it_is_told(monkeypatch, environment):
+def test_a_role_needs_requests_and_nothing_else(services, config, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "alibabacloud_credentials", None)
-    error = failure({}, **environment)
+    (tmp_path / "token").write_text(JWT)
+    oidc = {"ALIBABA_CLOUD_ROLE_ARN": ROLE, "ALIBABA_CLOUD_OIDC_PROVIDER_ARN": PROVIDER}
+    for environment in (
+        {"ALIBABA_CLOUD_ECS_METADATA": "dr-role"},
+        {"ALIBABA_CLOUD_CREDENTIALS_URI": f"http://127.0.0.1:{services.port}/keys"},
+        {**BASE_ENVIRONMENT, "ALICLOUD_ASSUME_ROLE_ARN": ROLE},
+        {**oidc, "ALIBABA_CLOUD_OIDC_TOKEN_FILE": str(tmp_path / "token")},
+    ):
+        assert keys({}, **environment)[0] == FIRST
+
+
+@pytest.mark.parametrize("mode", ["CloudSSO", "OAuth"])
+def test_without_the_library_the_command_that_installs_it_is_told(services, config, monkeypatch, mode):
+    config(sso_profile(name="me", mode=mode, oauth_access_token="oauth-access-1"))
+    monkeypatch.setitem(sys.modules, "alibabacloud_credentials.provider", None)
+    error = failure()
     assert error.code == "MissingLibrary"
-    assert f"{sys.executable} -m pip install alibabacloud-credentials" in error.message
+    assert f"{sys.executable} -m pip install --upgrade alibabacloud-credentials" in error.message
 
 
-def test_a_library_that_is_too_old(services, monkeypatch):
+def test_a_library_that_is_too_old(services, config, monkeypatch):
     from alibabacloud_credentials import provider as library
 
-    monkeypatch.delattr(library, "RamRoleArnCredentialsProvider")
-    error = failure({**BASE, "role_arn": ROLE})
+    monkeypatch.delattr(library, "CLIProfileCredentialsProvider")
+    config(sso_profile())
+    error = failure()
     assert error.code == "MissingLibrary"
     assert "pip install --upgrade alibabacloud-credentials" in error.message
 
 
-def test_the_library_prints_nothing(services, config, tmp_path, capfd, caplog, monkeypatch):
-    """It has handlers of its own on stderr, and a debug switch that prints headers."""
+def test_nothing_is_printed(services, config, tmp_path, capfd, caplog, monkeypatch):
+    """The library has handlers of its own on stderr, and a debug switch that prints headers."""
     monkeypatch.setenv("DEBUG", "sdk")
     monkeypatch.setattr(logging.getLogger("urllib3"), "propagate", True)
     for name in ("credentials", "alibabacloud-tea"):
@@ -700,7 +746,14 @@ def test_the_library_prints_nothing(services, config, tmp_path, capfd, caplog, m
     services.instead = {}
     keys({**BASE, "role_arn": ROLE})
     keys({"ecs_role_name": "dr-role"})
-    config(program(tmp_path, "print('CAISsecret')"))
+    config(sso_profile(), {"name": "me", "mode": "OAuth", "oauth_access_token": "oauth-access-1"})
+    keys()
+    keys({"profile": "me"})
+    services.instead = dict.fromkeys((SSO, *OAUTH_HOSTS), (403, "CAISsecret"))
+    config(sso_profile(), {"name": "me", "mode": "OAuth", "oauth_access_token": "oauth-access-1"})
+    failure()
+    failure({"profile": "me"})
+    config(program(tmp_path, "import sys; print('CAISsecret'); print('CAISsecret', file=sys.stderr)"))
     failure()
     out, err = capfd.readouterr()
     assert (out, err) == ("", "")
@@ -710,17 +763,50 @@ def test_the_library_prints_nothing(services, config, tmp_path, capfd, caplog, m
 # -- renewal -----------------------------------------------------------------------------------------------------------
 
 
-def test_keys_that_are_still_good_outlive_a_failed_renewal(services):
-    services.issued = [{**FIRST, "expires_in": 600}]  # within the last quarter of an hour the library asks each time
+@pytest.fixture
+def clock(monkeypatch):
+    """The time, which a test moves on."""
+    now = [1_800_000_000.0]
+    monkeypatch.setattr(time, "time", lambda: now[0])
+    return now
+
+
+@pytest.mark.parametrize(("lasts", "renewed_at"), [(3600, 2700), (900, 675), (43200, 42300)])
+def test_keys_are_renewed_before_they_end(services, clock, lasts, renewed_at):
+    services.issued = [{**FIRST, "expires_in": lasts}, {**SECOND, "expires_in": lasts}]
+    ask = provider({**BASE, "role_arn": ROLE})
+    for after, key, asked in ((0, "STS.first", 1), (renewed_at - 1, "STS.first", 1), (renewed_at, "STS.second", 2)):
+        clock[0] = 1_800_000_000 + after
+        assert (ask().access_key_id, len(services.calls)) == (key, asked)
+
+
+@pytest.mark.parametrize("how", ["refused", "silent"])
+def test_keys_that_are_still_good_outlive_a_failed_renewal(services, clock, how):
     ask = provider({**BASE, "role_arn": ROLE})
     assert ask().access_key_id == "STS.first"
-    services.instead[STS] = (503, "")
+    clock[0] += 3000
+    services.instead[STS] = (503, "") if how == "refused" else (200, "")
+    asked = len(services.calls)
     assert ask().access_key_id == "STS.first"
+    assert len(services.calls) == asked + 1, "with keys at hand it is not worth waiting"
     services.instead, services.issued = {}, [SECOND]
     assert ask().access_key_id == "STS.second"
     asked = len(services.calls)
     assert ask().access_key_id == "STS.second"
-    assert len(services.calls) == asked, "no need to ask for the next quarters of an hour"
+    assert len(services.calls) == asked
+
+
+def test_a_service_that_has_no_time_is_asked_again(services):
+    answers = iter([(503, ""), (500, {"Code": "InternalError"})])
+    services.instead[STS] = lambda: next(answers, None) or services._sts(services.calls[-1])
+    assert keys({**BASE, "role_arn": ROLE})[0] == FIRST
+    assert len(services.calls) == 3
+    services.instead[STS] = (503, "")
+    failure({**BASE, "role_arn": ROLE, "max_retries": 0})
+    assert len(services.calls) == 4
+    services.instead[STS] = (403, {"Code": "NoPermission"})
+    failure({**BASE, "role_arn": ROLE})
+    assert len(services.calls) == 5, "a refusal is no fault of the network"
 
 
 def test_keys_that_have_expired_are_not_used(services):
@@ -861,4 +947,133 @@ def test_a_static_token_that_expires_during_a_wait_says_so(task, rds):
     result = task({**waiting(rds, 4), **FIRST}, module=replication_link)
     assert result["failed"]
     assert result["error"]["code"] == "InvalidSecurityToken.Expired"
-    assert "Get a new set of temporary credentials" in result["msg"]
+    assert "Get new temporary credentials (key, secret and token) and run the same play again" in result["msg"]
+    assert "a task that was started goes on at the service meanwhile" in result["msg"]
+
+
+@pytest.mark.parametrize("renewed", ["before it ends", "after it was refused"])
+def test_a_token_that_ends_during_a_wait_is_read_anew_from_its_file(task, rds, config, monkeypatch, renewed):
+    def write(key):
+        config({"name": "p", "mode": "StsToken", **key, "sts_token": key["security_token"]})
+
+    rds.add_key(**FIRST, expires_in=1.5)
+    rds.add_key(**SECOND)
+    write(FIRST)
+    if renewed == "before it ends":
+        timer = threading.Timer(1, write, (SECOND,))
+        timer.start()
+    else:
+        real = Client._once
+
+        def once(self, *arguments):
+            try:
+                return real(self, *arguments)
+            except RdsError:
+                write(SECOND)  # just then another program has renewed it
+                raise
+
+        monkeypatch.setattr(Client, "_once", once)
+    result = task({**waiting(rds, 3), "profile": "p"}, module=replication_link)
+    assert result["outcome"] == "created", result["msg"]
+    assert {entry["access_key_id"] for entry in rds.journal()} == {"STS.first", "STS.second"}
+    assert len([entry for entry in rds.journal("CreateReplicationLink") if entry["committed"]]) == 1
+
+
+# -- one set of network rules ------------------------------------------------------------------------------------------
+
+
+def of_uri(port, path="/keys", scheme="http", host="127.0.0.1"):
+    return {"ALIBABA_CLOUD_CREDENTIALS_URI": f"{scheme}://{host}:{port}{path}"}
+
+
+@pytest.mark.parametrize(
+    "uri", ["http://10.1.2.3/keys", "http://keys.example.com", "http://[fe80::1]:80/x", "http://0.0.0.0/"]
+)
+def test_plain_http_is_for_loopback(services, config, uri):
+    error = failure({}, ALIBABA_CLOUD_CREDENTIALS_URI=uri)
+    assert "use https; plain http is accepted for loopback only" in error.message
+    config({"name": "u", "mode": "CredentialsURI", "credentials_uri": uri})
+    assert "unencrypted" in failure().message
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "ftp://127.0.0.1/",
+        "http://127.0.0.1\\.evil/",
+        "http://[::1]evil/",
+        "http://127.0.0.1:0/",
+        "http://h\n/",
+        "x",
+        "//h",
+    ],
+)
+def test_a_uri_that_is_none(services, uri):
+    assert (
+        "URI in the environment ALIBABA_CLOUD_CREDENTIALS_URI" in failure({}, ALIBABA_CLOUD_CREDENTIALS_URI=uri).message
+    )
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_of_a_key_service_reaches_nobody(services, status):
+    def redirect(_stream, _head):
+        return http("{}", f"Location: http://localhost:{services.port}/keys", status=f"{status} x")
+
+    with ScriptedServer(redirect) as server:
+        error = failure({}, **of_uri(server.port))
+        assert f"redirects, which is not followed (HTTP {status})" in error.message
+        assert len(server.heads) == 1
+    services.instead = dict.fromkeys((STS, METADATA), (status, ""))
+    assert "redirects" in failure({**BASE, "role_arn": ROLE}).message
+    assert "redirects" in failure({"ecs_role_name": "r"}).message
+    assert [call for call in services.calls if call.path == "/keys"] == []
+
+
+def test_a_key_service_that_drips_or_floods_is_left(services):
+    def drip(connection, _head):
+        connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+        for _unused in range(200):
+            connection.sendall(b"x")
+            time.sleep(0.1)
+
+    def flood(connection, _head):
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        for _unused in range(600 * 16):
+            connection.sendall(b"x" * 65536)
+
+    for script, kind in ((drip, "no answer in time"), (flood, "answer too large")):
+        with ScriptedServer(script) as server:
+            began, before = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            error = failure({"request_timeout": 1, "max_retries": 0}, **of_uri(server.port))
+            assert kind in error.message
+            assert time.monotonic() - began < 5
+            assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50 * 1024  # KiB
+
+
+def test_no_proxy_is_read_as_requests_reads_it(services, monkeypatch):
+    """Also where it names a network, and without a scheme; the endpoint of RDS follows the same rules."""
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    services.places["10.1.2.3", 443] = port
+    services.strangers.clear()
+    uri = {"ALIBABA_CLOUD_CREDENTIALS_URI": "https://10.1.2.3/keys"}
+    assert "(proxy: connection refused)" in failure({"max_retries": 0}, **uri).message
+    for rule in ("10.0.0.0/8", "10.1.2.3", "x,10.1.0.0/16"):
+        monkeypatch.setenv("NO_PROXY", rule)
+        assert "(connection refused)" in failure({"max_retries": 0}, **uri).message
+
+
+def test_local_mistakes_are_named_for_key_services_too(services, monkeypatch, tmp_path):
+    role = {**BASE, "role_arn": ROLE}
+    error = failure({**role, "ca_path": str(tmp_path / "none.pem")})
+    assert error.code == "CaUnreadable" and "none.pem" in error.message
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
+    monkeypatch.setattr("requests.adapters.SOCKSProxyManager", without_socks)
+    error = failure(role)
+    assert error.code == "MissingLibrary" and "requests[socks]" in error.message
+    assert services.calls == []
+
+
+def without_socks(*_unused, **_options):
+    raise requests.exceptions.InvalidSchema("Missing dependencies for SOCKS support.")

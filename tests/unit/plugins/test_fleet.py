@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import _thread
+import itertools
 import json
 import os
 import signal
@@ -120,8 +121,8 @@ def test_every_link_ends_with_its_own_result_and_the_task_fails_with_a_line_for_
 
 
 def test_a_link_has_its_own_options_and_its_own_way_to_the_service(fleet):
-    fleet.add_key(access_key_id="LTAI5tOther", access_key_secret="another's secret+=/")
-    connection = {"access_key_id": "LTAI5tOther", "access_key_secret": "another's secret+=/", "region_id": None}
+    fleet.add_key(access_key_id="LTAI5tOther", access_key_secret="another's+secret=/")
+    connection = {"access_key_id": "LTAI5tOther", "access_key_secret": "another's+secret=/", "region_id": None}
     own = {"dr_instance_id": NAMES[1], "connection": connection, "task_name": "by its own name", "wait": False}
     result = play(fleet, links=[{"dr_instance_id": NAMES[0]}, own])
     assert [each["outcome"] for each in result["results"]] == ["created", "created"], result
@@ -202,6 +203,21 @@ def test_two_controllers_at_once_make_each_link_once_within_the_services_limit()
         made = Counter(entry["params"]["DBInstanceId"] for entry in creates(rds) if entry["committed"])
         assert made == Counter(names), "each link is made once"
         assert all(each["outcome"] in ("created", "adopted", "unchanged") for r in ended for each in r["results"])
+
+
+@pytest.mark.parametrize("per_second", [0.1, 0.5, 1.0, 1.5, 9.5])
+def test_a_pace_is_never_faster_than_it_was_set(per_second):
+    """Slower than one call a second is a pace as well."""
+    now = [0.0]
+    pace = Pace("Create", per_second, clock=lambda: now[0], sleep=lambda seconds: now.__setitem__(0, now[0] + seconds))
+    times = []
+    for call in range(12):
+        pace.before("Create")
+        times.append(now[0])
+        if call in (3, 4):
+            pace.held_back("Create")
+    gaps = [after - before for before, after in itertools.pairwise(times)]
+    assert min(gaps) >= 1 / per_second - 1e-9
 
 
 def test_a_pace_gives_way_and_recovers():

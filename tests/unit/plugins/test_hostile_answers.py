@@ -9,6 +9,7 @@ import itertools
 import json
 import os
 import re
+import resource
 import subprocess
 import sys
 import time
@@ -26,6 +27,7 @@ from ansible_collections.alicloud.rds.plugins.module_utils._ansible.links import
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import run
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.specs import REPLICATION_LINK, REPLICATION_LINK_INFO
 from ansible_collections.alicloud.rds.plugins.module_utils._api.secrets import scrub
+from ansible_collections.alicloud.rds.plugins.module_utils._dr import state as _state
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.precheck import Subject, parse_report
 from tests.freeze.recorder import from_heads, frozen
 
@@ -38,7 +40,7 @@ COLLECTIONS = str(Path(_run.__file__).parents[6])
 INSTANCE, LOGS, CREATE = "DescribeDBInstanceAttribute", "DescribeReplicationLinkLogs", "CreateReplicationLink"
 DR = "pgm-dr"
 PASSWORD = "Pä'ss \"w\\o%2Frd+/=&<é"
-SECRET = "Ke y/+Secret%'\"é"
+SECRET = "Key/+Secret%'\"\\&<=~"
 STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 PATIENT = {"request_timeout": 5, "read_timeout": 5}  # seconds: what ends sooner does so for another reason
 IMPATIENT = {"request_timeout": 1.0, "read_timeout": 1.0}
@@ -337,6 +339,64 @@ def test_pages_that_bring_nothing_new_are_not_read_on():
     with ScriptedServer(documents(before=page)) as server:
         assert_sane(play(server))
         assert len(server.heads) < 20
+
+
+def endless_log(junk="", pause=0.0, told=None):
+    """A script: a log of which each page brings thirty new rows."""
+    numbers = itertools.count(1)
+
+    def answer(_unused, head):
+        if action_of(head) == INSTANCE:
+            return http(json.dumps(instance_answer()))
+        time.sleep(pause)
+        page = [{**ROW, "TaskId": next(numbers), "Junk": junk} for _row in range(30)]
+        return http(json.dumps({"RequestId": "R-2", "TotalSize": 10**9, "Items": page}))
+
+    return answer
+
+
+@pytest.mark.parametrize("where", ["Junk", "Detail", "TaskName"])
+def test_pages_without_end_fill_no_memory(where, monkeypatch):
+    monkeypatch.setitem(ROW, "Detail", "x" * 130_000 if where == "Detail" else ROW["Detail"])
+    monkeypatch.setitem(ROW, "TaskName", "x" * 130_000 if where == "TaskName" else ROW["TaskName"])
+    with ScriptedServer(endless_log("x" * 130_000 if where == "Junk" else "")) as server:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        result = play(server, INFO)
+        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+        assert (result["error"]["code"], result["outcome"]) == ("ListTooLong", "not_sent")
+        assert len(server.heads) < 12
+    assert grown < 120 * 1024, "KiB"
+
+
+def test_slow_pages_end_at_one_deadline(monkeypatch):
+    assert _state.MOST_SECONDS <= 60
+    monkeypatch.setattr(_state, "MOST_SECONDS", 1.0)
+    with ScriptedServer(endless_log(pause=0.7)) as server:
+        began = time.monotonic()
+        result = play(server, INFO)
+        assert time.monotonic() - began < 4
+        assert result["error"]["code"] == "ListTooLong" and "after 2 pages" in result["msg"]
+
+
+def test_a_report_longer_than_any_is_cut_at_a_line():
+    long = "password=hunter2 x\n" * 40_000
+    (task,) = _state.read_tasks(
+        OnePage({**ROW, "Detail": f"{long}[Check rds empty]\nCheck disk size enough: success"}), DR, "create"
+    )
+    assert len(task.detail) <= 256 * 1024 and task.detail.startswith("password=")
+    assert task.detail.endswith("Check disk size enough: success")
+
+
+class OnePage:
+    """A client that knows one row."""
+
+    last_request_id = None
+
+    def __init__(self, row):
+        self._row = row
+
+    def call(self, action, parameters, *, repeatable):
+        return logs_answer(self._row)
 
 
 # -- transports that misbehave -----------------------------------------------------------------------------------------

@@ -19,11 +19,13 @@ from ansible_collections.alicloud.rds.plugins.module_utils._ansible.connection i
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.links import LINK
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import run
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.specs import REPLICATION_LINK
+from ansible_collections.alicloud.rds.plugins.module_utils._api.client import Answer
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
 from ansible_collections.alicloud.rds.plugins.module_utils._dr import instances as _instances
+from ansible_collections.alicloud.rds.plugins.module_utils._dr import state as _state
 from tests.rds_emulator.client import Emulator
 
-SECRET = "inventory+Secret/of=the emulator"
+SECRET = "inventory+Secret/of=the/emulator"
 KEY = {"access_key_id": "LTAI5tInventory", "access_key_secret": SECRET}
 ACTION = "{{ lookup('ansible.builtin.pipe', 'touch %s') }}"
 SEED = {
@@ -493,6 +495,21 @@ def test_pages_without_end_are_an_error():
         return {"Items": rows(*(f"pgm-{number}" for number in range(first, first + 100)))["Items"]}
 
     with pytest.raises(RdsError, match="set filters"):
+        read(page)
+
+
+def test_pages_have_one_budget_and_one_deadline(monkeypatch):
+    def page(parameters):
+        first = int(parameters["PageNumber"]) * 100
+        answer = Answer(rows(*(f"pgm-{number}" for number in range(first, first + 100)), total=10**6))
+        answer.size = 4 * 1024 * 1024
+        return answer
+
+    with pytest.raises(RdsError) as caught:
+        read(page)
+    assert caught.value.code == "ListTooLong" and "after 9 pages (36 MiB)" in caught.value.message
+    monkeypatch.setattr(_state, "MOST_SECONDS", -1)
+    with pytest.raises(RdsError, match="after 1 pages"):
         read(page)
 
 

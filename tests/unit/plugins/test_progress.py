@@ -13,18 +13,16 @@ from .conftest import ACCOUNT, DR, QUICK
 
 
 class Screen:
-    def __init__(self):
-        self.lines, self.details = [], []
+    def __init__(self, verbosity=0):
+        self.lines, self.verbosity = [], verbosity
 
-    def display(self, line):
+    def display(self, line, stderr=False):
+        assert stderr, "stdout may be meant for a program"
         self.lines.append(line)
 
-    def v(self, line):
-        self.details.append(line)
 
-
-def watch(on_terminal, *polls):
-    screen = Screen()
+def watch(on_terminal, *polls, verbosity=0):
+    screen = Screen(verbosity)
     reporter = Reporter(screen, on_terminal)
     for elapsed, stage, note in polls:
         reporter(Progress("pgm-dr", stage, elapsed, 3600, note))
@@ -54,8 +52,24 @@ def test_a_terminal_gets_a_line_from_time_to_time_and_fewer_as_it_goes_on():
 
 
 def test_a_short_wait_is_not_told_of_and_v_shows_each_poll():
-    screen = watch(True, (0, "precheck", ""), (4, "increment", ""))
-    assert screen.lines == [] and len(screen.details) == 2
+    polls = (0, "precheck", ""), (4, "increment", "")
+    assert watch(True, *polls).lines == []
+    assert len(watch(True, *polls, verbosity=1).lines) == 2
+
+
+@pytest.mark.parametrize("timeout", [float("inf"), 1e300])
+def test_a_wait_may_be_without_end(timeout):
+    screen = Screen()
+    Reporter(screen, True)(Progress("pgm-dr", "precheck", 9, timeout))
+    assert screen.lines and screen.lines[0].startswith("pgm-dr: precheck, 9 s of at most ")
+
+
+def test_a_fault_of_the_display_ends_nothing():
+    class Broken(Screen):
+        def display(self, line, stderr=False):
+            raise BrokenPipeError
+
+    Reporter(Broken(), True)(Progress("pgm-dr", "precheck", 9, float("nan")))
 
 
 @pytest.mark.parametrize("again", [False, True])

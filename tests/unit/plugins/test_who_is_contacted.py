@@ -247,6 +247,34 @@ def test_a_proxy_sees_a_name_and_nothing_else(certificates, monkeypatch, variabl
         assert not any("roxy-" in head for head in server.heads), "the endpoint does not learn the proxy's password"
 
 
+class SocksProxy(Proxy):
+    """The same as a SOCKS 5 proxy, which resolves names (RFC 1928)."""
+
+    def _serve(self, client):
+        with client, contextlib.suppress(OSError):
+            client.settimeout(20)
+            client.recv(2 + client.recv(2)[1])
+            client.sendall(b"\x05\x00")
+            kind, length = client.recv(5)[3:]
+            self.heads.append((kind, client.recv(length).decode(), int.from_bytes(client.recv(2))))
+            client.sendall(b"\x05\x00\x00\x01\x7f\x00\x00\x01\x00\x00")
+            with socket.create_connection(("127.0.0.1", self.target), 20) as server:
+                threading.Thread(target=pump, args=(server, client), daemon=True).start()
+                pump(client, server)
+
+
+@pytest.mark.parametrize("variable", ["ALL_PROXY", "https_proxy"])
+def test_a_socks_proxy_sees_a_name_and_nothing_else(certificates, monkeypatch, variable):
+    """With requests[socks], as the remedy has it that names the library."""
+    with SocksProxy() as proxy, ScriptedServer(service, server_context(certificates["right"])) as server:
+        proxy.target = server.port
+        monkeypatch.setenv(variable, f"socks5h://127.0.0.1:{proxy.port}")
+        result = link(f"https://{NAME}", ca_path=certificates["ca"])
+        assert result["outcome"] == "created", result["msg"]
+        assert len(server.heads) == 3
+        assert set(proxy.heads) == {(3, NAME, 443)}
+
+
 @pytest.mark.parametrize(
     ("status", "certificate_shown", "code"),
     [
