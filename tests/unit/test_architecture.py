@@ -22,7 +22,7 @@ FLOORS = {
     ),
     "_dr": (
         *("fleet", "source", "failover", "fence", "inspection", "role_changes", "probe", "link", "instances"),
-        *("state", "verification", "postgres", "precheck", "seen", "follow"),
+        *("state", "verification", "primary_checks", "checklist", "postgres", "precheck", "facts", "seen", "follow"),
     ),
     "_api": (
         *("client", "pace", "credentials", "credential_library", "key_services", "profiles"),

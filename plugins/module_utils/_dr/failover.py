@@ -19,6 +19,7 @@ from typing import Any
 
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
 from ansible_collections.alicloud.rds.plugins.module_utils._dr import fence as fences
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.facts import fence_methods
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.follow import drive
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.inspection import Look, look
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.postgres import PostgresError, Session, quoted
@@ -30,7 +31,7 @@ from ansible_collections.alicloud.rds.plugins.module_utils._dr.role_changes impo
 )
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.seen import End, Seen
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.state import Caller
-from ansible_collections.alicloud.rds.plugins.module_utils._dr.verification import checks, fence_methods, lag_bytes
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.verification import checks, lag_bytes
 
 _PAUSE = 0.2  # seconds between two reads of a position
 _ANY = 2**63  # as a limit of a lag that is proved otherwise

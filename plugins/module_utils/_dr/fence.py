@@ -18,14 +18,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.facts import databases_to_shut, fence_methods, people
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.inspection import Logins
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.postgres import PostgresError, Session, literal, quoted
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.seen import End, Seen
-from ansible_collections.alicloud.rds.plugins.module_utils._dr.verification import (
-    databases_to_shut,
-    fence_methods,
-    people,
-)
 
 HOLES = (
     "method system stops transactions that begin without saying READ WRITE: a client may still say "
