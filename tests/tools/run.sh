@@ -8,7 +8,7 @@ set -euo pipefail
 
 repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 kept=()
-for name in CI TERM NO_COLOR TMPDIR PYTEST_ADDOPTS BENCH_ROUNDS "${!RDS_EMULATOR_@}" "${!MODEL_@}"; do
+for name in CI TERM NO_COLOR TMPDIR PYTEST_ADDOPTS BENCH_ROUNDS FAILOVERS "${!RDS_EMULATOR_@}" "${!MODEL_@}"; do
     if [[ -v $name ]]; then
         kept+=("$name=${!name}")
     fi

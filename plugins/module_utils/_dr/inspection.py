@@ -19,8 +19,8 @@ from ansible_collections.alicloud.rds.plugins.module_utils._dr.postgres import (
     PostgresError,
     Session,
     ask,
-    identifier,
     quoted,
+    table_identifier,
 )
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.seen import (
     MAINTENANCE,
@@ -154,7 +154,7 @@ def asked(end: End, logins: Logins, sessions: dict[str, Session]) -> End:
             end, problem=Problem("not_asked", "no login is given" if end.host else "its address is not known")
         )
     try:
-        sessions[end.key], facts = ask(login, identifier(logins.canary_table))
+        sessions[end.key], facts = ask(login, table_identifier(logins.canary_table))
     except PostgresError as error:
         return replace(end, problem=_problem(error))
     return replace(end, facts=facts)

@@ -274,8 +274,13 @@ def ask(login: Login, canary: str) -> tuple[Session, dict[str, Any]]:
 
 
 def identifier(name: str) -> str:
-    """Return a name, with its schema if it has one, quoted for SQL."""
-    return ".".join('"' + part.replace('"', '""') + '"' for part in name.split("."))
+    """Return the name of a role or database quoted for SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def table_identifier(name: str) -> str:
+    """Return the name of a table, with its schema if it has one, quoted for SQL."""
+    return ".".join(map(identifier, name.split(".")))
 
 
 def literal(text: str) -> str:
@@ -293,8 +298,9 @@ def encrypted(password: str, user: str) -> str:
 
 
 def quoted(statement: str, **names: str) -> Any:
-    """Return a statement with the names in it quoted: ``ALTER DATABASE {name} ...``. A dot parts schema and table."""
-    return sql.SQL(statement).format(**{key: sql.Identifier(*name.split(".")) for key, name in names.items()})
+    """Return a statement with the names in it quoted: ``ALTER DATABASE {name} ...``. In `table`, a dot parts the schema."""
+    parts = {key: name.split(".") if key == "table" else [name] for key, name in names.items()}
+    return sql.SQL(statement).format(**{key: sql.Identifier(*names) for key, names in parts.items()})
 
 
 def _shut(connection: Any, late: threading.Event) -> None:

@@ -17,6 +17,7 @@ from ansible_collections.alicloud.rds.plugins.module_utils._dr.postgres import (
     encrypted,
     identifier,
     literal,
+    table_identifier,
 )
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.seen import MAINTENANCE
 
@@ -101,16 +102,16 @@ def _wanted(login: Login, wanted: Preparation) -> Iterator[_Wanted]:
     missing = f"SELECT count(*) = 0 FROM pg_database WHERE datname = {literal(MAINTENANCE)}"
     yield _Wanted(f"database {MAINTENANCE}", missing, f"CREATE DATABASE {identifier(MAINTENANCE)}")
     for table, columns in ((wanted.canary_table, CANARY), ("dr_link_fence", FENCE)):
-        missing = f"SELECT to_regclass({literal(identifier(table))}) IS NULL"
-        statement = f"CREATE TABLE {identifier(table)} ({columns})"
+        missing = f"SELECT to_regclass({literal(table_identifier(table))}) IS NULL"
+        statement = f"CREATE TABLE {table_identifier(table)} ({columns})"
         yield _Wanted(f"table {table}", missing, statement, database=MAINTENANCE)
         if wanted.operator:
             rights = "SELECT, INSERT, UPDATE, DELETE" if table == "dr_link_fence" else "SELECT, INSERT, DELETE"
             has = " AND ".join(
-                f"has_table_privilege({literal(wanted.operator)}, {literal(identifier(table))}, {literal(right)})"
+                f"has_table_privilege({literal(wanted.operator)}, {literal(table_identifier(table))}, {literal(right)})"
                 for right in rights.split(", ")
             )
-            grant = f"GRANT {rights} ON {identifier(table)} TO {identifier(wanted.operator)}"
+            grant = f"GRANT {rights} ON {table_identifier(table)} TO {identifier(wanted.operator)}"
             yield _Wanted(f"rights on table {table}", f"SELECT NOT ({has})", grant, database=MAINTENANCE)
     if wanted.fence:
         yield from _fence_rights(login, wanted.operator)
