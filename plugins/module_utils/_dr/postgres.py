@@ -47,6 +47,7 @@ _KINDS = {
     "55000": "closed",  # a database that does not accept connections
 }
 _SQLSTATE = re.compile(rb'\tErrorResponse\t S "[^"]*"(?: V "[^"]*")? C "([0-9A-Z]{5})"')
+_AUTHENTICATION = b"\tAuthentication"
 _SETTINGS = (
     "SET synchronous_commit = local; SET statement_timeout = {milliseconds}; SET lock_timeout = {milliseconds}; "
     "SET idle_in_transaction_session_timeout = 60000; SET search_path = pg_catalog, public"
@@ -84,19 +85,16 @@ class Login:
     @property
     def may_send_password_plainly(self) -> bool:
         """Whether a password would be given in plain text to a server that is not proved to be ours."""
-        return (
-            HAS_PSYCOPG
-            and bool(self.password)
-            and pq.version() < 160000
-            and self.parameters.get("sslmode") != "verify-full"
-        )
+        is_proved = self.parameters.get("sslmode") == "verify-full"
+        return bool(self.password) and pq.version() < 160000 and not is_proved
 
 
 class PostgresError(Exception):
     """A server that could not be asked, or that refused.
 
     `kind`: refused or timeout (by TCP), name, network, no_answer, not_postgresql, tls, login, auth_method, database,
-    full, starting, closed, rejected, passing, library, or statement. `sqlstate`: None where the server gave none.
+    full, starting, closed, rejected, passing, options, unproved, library, or statement.
+    `sqlstate`: None where the server gave none.
     """
 
     def __init__(self, kind: str, text: str, sqlstate: str | None = None) -> None:
@@ -120,6 +118,9 @@ class Session:
         if not HAS_PSYCOPG:
             raise PostgresError("library", "the Python library psycopg is missing")
         self.login, self.database = login, database or login.database
+        if login.may_send_password_plainly:
+            text = f"libpq {pq.version() // 10000} would send the password in plain text to any server that asks for it"
+            raise PostgresError("unproved", text)
         try:
             self._connection = psycopg.connect(**login.conninfo(self.database), autocommit=True, prepare_threshold=None)
         except (psycopg.Error, OSError, ValueError) as error:
@@ -298,7 +299,7 @@ def encrypted(password: str, user: str) -> str:
 
 
 def quoted(statement: str, **names: str) -> Any:
-    """Return a statement with the names in it quoted: ``ALTER DATABASE {name} ...``. In `table`, a dot parts the schema."""
+    """Return a statement with the names in it quoted: ``ALTER DATABASE {name}``. In `table`, a dot parts the schema."""
     parts = {key: name.split(".") if key == "table" else [name] for key, name in names.items()}
     return sql.SQL(statement).format(**{key: sql.Identifier(*names) for key, names in parts.items()})
 
@@ -331,13 +332,13 @@ def _why(login: Login, database: str, error: BaseException) -> PostgresError:
     where = f"{login.host}:{login.port}"
     try:
         socket.create_connection((login.host, login.port), CONNECT).close()
-    except socket.gaierror:
+    except (socket.gaierror, UnicodeError):  # a label that is empty or too long
         return PostgresError("name", f"the name {login.host} is not known here")
     except ConnectionRefusedError:
         return PostgresError("refused", f"{where} refuses connections")
     except TimeoutError:
         return PostgresError("timeout", f"no connection to {where} within {CONNECT:g} s")
-    except (OSError, UnicodeError, OverflowError) as problem:
+    except (OSError, OverflowError) as problem:
         return PostgresError(
             "network", f"no connection to {where}: {getattr(problem, 'strerror', None) or type(problem).__name__}"
         )
@@ -348,13 +349,15 @@ def _why(login: Login, database: str, error: BaseException) -> PostgresError:
 
 def _by_protocol(login: Login, database: str, error: BaseException) -> PostgresError:
     """Log in once more, and read the SQLSTATE of the refusal, which libpq (18 or newer) shows in its trace only."""
-    words = _words(error, login)
+    words, parameters = _words(error, login), login.conninfo(database)
     try:
-        attempt = pq.PGconn.connect_start(make_conninfo(**login.conninfo(database)).encode())
+        attempt = pq.PGconn.connect_start(make_conninfo(**parameters).encode())
     except (psycopg.Error, ValueError) as problem:
-        return PostgresError("rejected", _words(problem, login))
-    trace = _traced(attempt)
+        return PostgresError("options", _words(problem, login))
     try:
+        if attempt.status == pq.ConnStatus.BAD:
+            return PostgresError("options", words)  # nothing was sent
+        trace = _traced(attempt)
         if attempt.status == pq.ConnStatus.OK:
             return PostgresError("passing", f"{words} A moment later it let us in.")
         found = _SQLSTATE.search(trace)
@@ -365,9 +368,22 @@ def _by_protocol(login: Login, database: str, error: BaseException) -> PostgresE
             return PostgresError("login", "it asks for a password, and none is given")
         if b"SSLResponse" in trace and login.parameters.get("sslmode") not in (None, "disable", "allow", "prefer"):
             return PostgresError("tls", words)
-        if b"\tAuthentication" in trace:
+        if _AUTHENTICATION in trace:
             return PostgresError("auth_method", words)
-        return PostgresError("rejected" if attempt.used_password or not trace else "not_postgresql", words)
+        if attempt.used_password or not trace:
+            return PostgresError("rejected", words)
+        return PostgresError("auth_method" if _authenticates(parameters) else "not_postgresql", words)
+    finally:
+        attempt.finish()
+
+
+def _authenticates(parameters: Mapping[str, Any]) -> bool:
+    """Whether a server asks for any authentication. What require_auth refuses, libpq does not trace: try without it."""
+    anonymous = {**parameters, "password": "", "passfile": "/nonexistent"}
+    anonymous.pop("require_auth", None)
+    attempt = pq.PGconn.connect_start(make_conninfo(**anonymous).encode())
+    try:
+        return _AUTHENTICATION in _traced(attempt) or bool(attempt.needs_password)
     finally:
         attempt.finish()
 

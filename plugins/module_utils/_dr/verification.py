@@ -145,7 +145,7 @@ def _reachable(seen: Seen) -> Iterator[Check]:
 def said(end: End, problem: Problem) -> str:
     """Return why a side could not be asked, as the end of a sentence that begins with its name."""
     text, state = problem.text.rstrip("."), f", SQLSTATE {problem.sqlstate}" if problem.sqlstate else ""
-    if problem.kind in ("not_asked", "library"):
+    if problem.kind in ("not_asked", "library", "options", "unproved"):
         verb = "was not asked" if problem.kind == "not_asked" else "cannot be asked"
         return f"{verb}: {text}."
     where = f"{end.host}:{end.port}"
@@ -165,8 +165,10 @@ not_postgresql: What answers is not PostgreSQL: correct dr_link_postgres.instanc
 tls: Correct ssl_mode, ca_cert, ssl_cert and ssl_key in dr_link_postgres.
 login: Check login_user and login_password in dr_link_postgres for {key}. The account must exist, have LOGIN, and
     CONNECT on the database, and pg_hba.conf must let it in.
-auth_method: The server asks for the password in plain text. Have it use scram-sha-256, or set require_auth in
-    dr_link_postgres (with ssl_mode=verify-full).
+auth_method: The server asks for the password in plain text, or otherwise than require_auth allows. Have it use
+    scram-sha-256, or set require_auth in dr_link_postgres (with ssl_mode=verify-full).
+options: Correct dr_link_postgres: libpq refuses its options before anything is sent.
+unproved: Set ssl_mode=verify-full and ca_cert in dr_link_postgres, or run: {python} -m pip install "psycopg[binary]"
 database: Create the maintenance database (playbook alicloud.rds.prepare_source), or set login_db in dr_link_postgres.
 full: All its connections are in use: end sessions there, or raise max_connections and restart it.
 starting: It is starting or stopping: run again in a minute.

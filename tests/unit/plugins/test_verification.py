@@ -937,6 +937,8 @@ KINDS = {
     "starting": ("at dr.example:5432 refuses the session: it was so.", "run again in a minute"),
     "closed": ("at dr.example:5432 refuses the session: it was so.", "set login_db"),
     "rejected": ("at dr.example:5432 refuses the session: it was so.", "the text is its own"),
+    "options": ("cannot be asked: it was so.", "Correct dr_link_postgres"),
+    "unproved": ("cannot be asked: it was so.", "ssl_mode=verify-full"),
     "passing": ("at dr.example:5432 refuses the session: it was so.", "Run again."),
     "unclear": ("at dr.example:5432 refuses the session: it was so.", "Run again."),
     "statement": ("at dr.example:5432 refuses a query: it was so.", "GRANT pg_monitor"),
