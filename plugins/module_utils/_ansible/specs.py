@@ -14,7 +14,7 @@ from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import Rd
 
 _POSITIVE = {  # and their units, for the message
     **dict.fromkeys(("connect_timeout", "read_timeout", "request_timeout", "wait_interval"), " seconds"),
-    **dict.fromkeys(("concurrency", "creates_per_second"), ""),
+    **dict.fromkeys(("concurrency", "creates_per_second", "rate", "duration"), ""),
 }
 _NOT_NEGATIVE = (
     "wait_timeout",
@@ -235,6 +235,34 @@ REPLICATION_LINK_FENCE: dict[str, Any] = {
     "supports_check_mode": True,
 }
 
+_QUERY: dict[str, Any] = {
+    "sql": {"type": "str", "required": True},
+    "expect": {"type": "str", "required": True},
+    "database": {"type": "str"},
+}
+REPLICATION_LINK_DRILL: dict[str, Any] = {
+    "argument_spec": {
+        "spare_instance_id": {"type": "str", "required": True},
+        "spare_region_id": {"type": "str"},
+        "dr_instance_id": {"type": "str"},
+        **{name: REPLICATION_LINK["argument_spec"][name] for name in _SOURCE},
+        "replicator_account": {"type": "str", "required": True},
+        "replicator_password": {"type": "str", "no_log": True, "required": True},
+        "postgres": {**POSTGRES, "required": True},
+        "canary_table": {"type": "str", "default": "dr_link_canary"},
+        "rate": {"type": "float", "default": 10.0},
+        "duration": {"type": "float", "default": 10.0},
+        "queries": {"type": "list", "elements": "dict", "default": [], "options": _QUERY},
+        "rpo_target": {"type": "float"},
+        "rto_target": {"type": "float"},
+        "report_dir": {"type": "path"},
+        **_WAITING,
+        **_MODULE_CONNECTION,
+    },
+    "required_if": REPLICATION_LINK["required_if"],
+    "supports_check_mode": True,
+}
+
 REPLICATION_SOURCE: dict[str, Any] = {
     "argument_spec": {
         **{name: REPLICATION_LINK["argument_spec"][name] for name in _SOURCE},
@@ -270,6 +298,13 @@ DR_LINK: dict[str, Any] = {
     "promote_confirm": {"type": "str"},
     "spare_instance_id": {"type": "str"},
     "spare_region_id": {"type": "str"},
+    "drill_instance_id": {"type": "str"},
+    "drill_region_id": {"type": "str"},
+    "drill_queries": {"type": "list", "elements": "dict", "default": [], "options": _QUERY},
+    "drill_rate": {"type": "float", "default": 10.0},
+    "drill_duration": {"type": "float", "default": 10.0},
+    "rpo_target": {"type": "float"},
+    "rto_target": {"type": "float"},
     **{name: {"type": "path"} for name in ("before_promote", "after_promote", "on_failure")},
     "rebuild_confirm": {"type": "str"},
 }
@@ -290,16 +325,16 @@ def check_options(given: Mapping[str, Any], options: Mapping[str, Any]) -> None:
     if options.get("links") is not None:  # each entry is checked by itself
         refuse(problems + number_problems(options))
         return
-    for name in ("dr_instance_id", "source_instance_name"):
+    for name in ("dr_instance_id", "source_instance_name", "spare_instance_id"):
         if options.get(name) and not _IDENTIFIER.fullmatch(options[name]):
             problems.append(f"{name} {options[name]!r} is not an instance id (letters, digits and hyphens)")
-    name = options.get("dr_instance_id", "source")
-    if not name:
+    given_id = options.get("dr_instance_id")
+    if not given_id and "dr_instance_id" in options and "spare_instance_id" not in options:
         problems.append("dr_instance_id is empty")
-    if options.get("confirm") and options["confirm"] != name:
-        problems.append(f"confirm {options['confirm']!r} is not the id in dr_instance_id ({name!r})")
+    if options.get("confirm") and options["confirm"] != given_id:
+        problems.append(f"confirm {options['confirm']!r} is not the id in dr_instance_id ({given_id!r})")
     if options.get("mode") == "forced" and not options["confirm"]:
-        problems.append(f"mode=forced loses what has not arrived: set confirm to {name!r}")
+        problems.append(f"mode=forced loses what has not arrived: set confirm to {given_id!r}")
     if given.get("replicator_password") == "":
         problems.append("replicator_password is empty")
     if options.get("replicator_password") and not options.get("replicator_account"):

@@ -223,6 +223,10 @@ plan by its id (dry_run_task_id).
     LinkEnded
 fix_checks: Work through these lines; the links that are not named are as asked for.
     LinksFailed
+fix_input: Name an empty instance that production does not use, and a source that can be copied.
+    DrillRefused
+decide: Read the report of the drill; production was not changed.
+    DrillFailed
 retry_later: Wait until the other run has ended, then run again. Nothing was changed by this one.
     AnotherRun
 decide: Take the fence down (playbook alicloud.rds.unfence), or finish what it was put up for.

@@ -14,7 +14,7 @@ import json
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
@@ -104,6 +104,7 @@ class Promoter:
         self._client, self._at, self._order = client, at, order
         self._changes, self._preview, self._has_written = changes(False), changes(True), has_written
         self._sessions: list[Session] = []
+        self._both: tuple[Session, Session] | None = None  # at primary and standby, locked
 
     def run(self) -> Failover:
         """Carry it out and return what has happened.
@@ -111,7 +112,7 @@ class Promoter:
         :raises RdsError: with what has happened in its context, under `failover`
         """
         order = self._order
-        seen: Seen = drive(look(self._client, self._at, order.question))
+        seen: Seen = drive(look(self._client, self._at, replace(order.question, follow_row=False)))
         done = Failover(uuid.uuid4().hex[:12], seen, checks(seen, skip=order.skip_checks))
         try:
             self._carry_out(done)
@@ -137,6 +138,15 @@ class Promoter:
             return
         done.event("checked")
         if not order.forced:
+            ends = [end for end in (done.seen.primary, done.seen.standby) if end and end.facts]
+            if len(ends) == 2 and not order.check_mode:  # before anything else is judged: another run may be at work
+                self._both = self._session(ends[0]), self._session(ends[1])
+                for session in self._both:
+                    fences.lock(session, done.run)
+                done.seen = drive(
+                    look(self._client, self._at, replace(order.question, run=done.run))
+                )  # and only now a row is written
+                done.checks = checks(done.seen, skip=order.skip_checks)
             self._refuse(done)
         if order.expect is not None and order.expect != done.digest:
             text = f"What was approved ({order.expect}) is not what is there now ({done.digest}): preview again."
@@ -168,11 +178,9 @@ class Promoter:
     # -- planned -------------------------------------------------------------------------------------------------------
 
     def _planned(self, done: Failover, name: str, guards: Guards) -> None:
-        if done.seen.primary is None:
-            raise RdsError("PromotionRefused", "The source of the link is not known. Nothing was changed.")
-        primary, standby = self._session(done.seen.primary), self._session(done.seen.standby)
-        for session in (primary, standby):
-            fences.lock(session, done.run)
+        if self._both is None:
+            raise RdsError("PromotionRefused", "A planned promotion needs both servers. Nothing was changed.")
+        primary, standby = self._both
         try:
             if self._order.fence:
                 self._put_up(done, primary)

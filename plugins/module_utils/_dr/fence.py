@@ -20,7 +20,14 @@ from typing import Any
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.facts import databases_to_shut, fence_methods, people
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.inspection import Logins
-from ansible_collections.alicloud.rds.plugins.module_utils._dr.postgres import PostgresError, Session, literal, quoted
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.postgres import (
+    LOCK,
+    PostgresError,
+    Session,
+    application_name,
+    literal,
+    quoted,
+)
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.seen import End, Seen
 
 HOLES = (
@@ -67,8 +74,8 @@ def lock(session: Session, run: str) -> None:
 
     :raises RdsError: AnotherRun, with who holds it
     """
-    if session.value(f"SELECT pg_try_advisory_lock({_LOCK})"):
-        session.run(f"SET application_name = {literal(f'alicloud.rds {run}'[:63])}")
+    if session.value(f"SELECT pg_try_advisory_lock({LOCK}, 1)"):
+        session.run(f"SET application_name = {literal(application_name(run))}")
         return
     holders = people(session.rows(_HOLDERS))
     text = f"Another run is at work at {session.login.host}:{session.login.port}: {holders or 'it has just ended'}."
@@ -304,7 +311,6 @@ class Fencer:
         return session
 
 
-_LOCK = 7231_0458_1199
 RECORD = """
 SELECT run, dr_instance_id, method, originals, system_identifier, timeline,
   to_char(since AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.MS "UTC"') AS since
@@ -314,9 +320,9 @@ _INSERT = """
 INSERT INTO public.dr_link_fence (id, run, dr_instance_id, method, originals, system_identifier, timeline)
 VALUES (1, %(run)s, %(dr_instance_id)s, %(method)s, %(originals)s, %(system_identifier)s, %(timeline)s)
 """
-_HOLDERS = """
+_HOLDERS = f"""
 SELECT a.pid, a.usename AS "user", a.application_name AS name FROM pg_locks l JOIN pg_stat_activity a USING (pid)
-WHERE l.locktype = 'advisory' AND l.granted AND a.pid <> pg_backend_pid() AND a.application_name LIKE 'alicloud.rds%'
+WHERE l.locktype = 'advisory' AND l.classid = {LOCK} AND l.granted AND a.pid <> pg_backend_pid()
 """
 _SESSIONS = """
 SELECT pid, usename AS "user", application_name AS name FROM pg_stat_activity

@@ -34,6 +34,7 @@ except ImportError:
 else:
     HAS_PSYCOPG = True
 
+LOCK = 7231  # class of the advisory lock that a failover holds in that database, at each side
 CONNECT = 5.0
 STATEMENT = 30.0
 _LONGEST = 300  # characters of a server's message
@@ -284,6 +285,11 @@ def table_identifier(name: str) -> str:
     return ".".join(map(identifier, name.split(".")))
 
 
+def application_name(run: str) -> str:
+    """Return the name by which the sessions of a failover are known at the servers."""
+    return f"alicloud.rds {run}"[:63]
+
+
 def literal(text: str) -> str:
     """Return text quoted for SQL."""
     return sql.quote(text)
@@ -299,7 +305,7 @@ def encrypted(password: str, user: str) -> str:
 
 
 def quoted(statement: str, **names: str) -> Any:
-    """Return a statement with the names in it quoted: ``ALTER DATABASE {name}``. In `table`, a dot parts the schema."""
+    """Return a statement with the names in it quoted: ``ALTER DATABASE {name} ...``. `table` may have its schema."""
     parts = {key: name.split(".") if key == "table" else [name] for key, name in names.items()}
     return sql.SQL(statement).format(**{key: sql.Identifier(*names) for key, names in parts.items()})
 
