@@ -20,16 +20,13 @@ from typing import Any
 
 import pg8000.native
 import pytest
-from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from ansible_collections.alicloud.rds.plugins.module_utils._ansible import specs
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.fencing import FENCE
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.roles import PROMOTION
-from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import Operation, run
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.verify import VERIFY
 
 from .conftest import ROOT, eventually
-from .operating import SECRET, linked
+from .operating import do, linked, options_for
 
 __all__ = ["linked"]  # a fixture
 MANY = int(os.environ.get("FAILOVERS", "2"))
@@ -51,26 +48,6 @@ Failover.event = event
 signal.signal(signal.SIGINT, signal.default_int_handler)
 print(json.dumps(run(PROMOTION, options, check_mode=False, diff=False)))
 """
-
-
-def options_for(linked, operation: Operation, **given: Any) -> dict[str, Any]:
-    login = {"login_user": "dr_operator", "login_password": SECRET}
-    every = {"dr_instance_id": linked.dr, "postgres": login, **given}
-    source = {"source_category": "aliyunRDS", "source_instance_name": linked.source,
-              "source_instance_region_id": "cn-hangzhou"}  # fmt: skip
-    waiting = {} if operation is VERIFY else {"wait_interval": 0.1, "settle_timeout": 3}
-    known = operation.spec["argument_spec"]
-    every = {**{name: value for name, value in {**source, **waiting}.items() if name in known}, **every}
-    validation = ArgumentSpecValidator(**specs.validated_by(operation.spec)).validate(every)
-    assert validation.error_messages == [], validation.error_messages
-    return dict(validation.validated_parameters)
-
-
-def do(linked, operation: Operation, check_mode: bool = False, **given: Any) -> dict[str, Any]:
-    options = options_for(linked, operation, **given)
-    done = run(operation, options, check_mode=check_mode, diff=False, environment=linked.rds.environment)
-    assert SECRET not in json.dumps(done)
-    return done
 
 
 def promote(linked, **given: Any) -> dict[str, Any]:

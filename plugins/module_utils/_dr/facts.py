@@ -21,6 +21,8 @@ SIZES = (
 )
 # Where a setting comes from that holds for the account or its session, and not for the server.
 _PERSONAL = ("user", "database", "database user", "client", "session")
+# What a session needs that is to change a role or a database while the server is read-only.
+WRITABLE = "SET default_transaction_read_only = off; "
 _TRUE, _FALSE = ("true", "yes"), ("false", "no")
 _COUNT = re.compile(r"\s*(?:first\s+|any\s+)?(\d+)\s*\(", re.IGNORECASE)
 

@@ -88,7 +88,9 @@ def _not_fenced(seen: Seen, facts: Facts, end: End) -> Check:
         return check("not_fenced", text, remedy="If no failover is under way: playbook alicloud.rds.unfence.")
     if is_read_only or closed:
         reopen = [f"ALTER DATABASE {quoted_name(each)} ALLOW_CONNECTIONS true;" for each in closed]
-        undo = " ".join([_writable(facts)] * is_read_only + reopen)
+        if facts["read_only"] and reopen:
+            reopen[0] = meaning.WRITABLE + reopen[0]
+        undo = " ".join(reopen + [_writable(facts)] * is_read_only)
         text = f"{name} has default_transaction_read_only = on ({facts['read_only_source']})." if is_read_only else ""
         if closed:
             text = f"{text} {name} accepts no connections to {', '.join(closed)}: they may be fenced.".lstrip()
@@ -105,7 +107,7 @@ def _not_fenced(seen: Seen, facts: Facts, end: End) -> Check:
 def _writable(facts: Facts) -> str:
     """Return what makes a read-only server writable: it depends on where the setting comes from."""
     if facts["read_only_source"] == "global":
-        return meaning.reset({"role": None, "database": None})
+        return meaning.WRITABLE + meaning.reset({"role": None, "database": None})
     if facts["read_only_source"] == "command line":
         return "restart it without default_transaction_read_only in its command line."
     return (
@@ -125,7 +127,7 @@ def _own_read_only(facts: Facts, end: End) -> Check:
         text = f"The sessions of {facts['user']} at {end.name} are read-only, as their own options say."
         return check("not_fenced", warning=text, remedy="Remove default_transaction_read_only from PGOPTIONS.")
     text = f"At {end.name} default_transaction_read_only is on for {meaning.whose(row)}, which is used here."
-    return check("not_fenced", warning=text, where=end.name, undo=meaning.reset(row))
+    return check("not_fenced", warning=text, where=end.name, undo=meaning.WRITABLE + meaning.reset(row))
 
 
 def _fence_possible(facts: Facts, end: End) -> Check:
@@ -147,9 +149,10 @@ def _fence_possible(facts: Facts, end: End) -> Check:
 
 
 def _role_settings(facts: Facts, end: End) -> Check:
-    rows = [*meaning.read_only_settings(facts, False), *meaning.read_only_settings(facts, True)]
+    read_only = meaning.read_only_settings(facts, True)
+    rows = [*meaning.read_only_settings(facts, False), *read_only]
     text = f"{end.name}: " + "; ".join(f"{meaning.whose(row)} sets {row['setting']}" for row in rows) + "."
-    undo = " ".join(meaning.reset(row) for row in rows)
+    undo = (meaning.WRITABLE if read_only else "") + " ".join(meaning.reset(row) for row in rows)
     return check("role_settings", warning=text if rows else "", primary=end.name, undo=undo)
 
 

@@ -170,7 +170,8 @@ auth_method: The server asks for the password in plain text, or otherwise than r
 options: Correct dr_link_postgres: libpq refuses its options before anything is sent.
 unproved: Set ssl_mode=verify-full and ca_cert in dr_link_postgres, or run: {python} -m pip install "psycopg[binary]"
 database: Create the maintenance database (playbook alicloud.rds.prepare_source), or set login_db in dr_link_postgres.
-full: All its connections are in use: end sessions there, or raise max_connections and restart it.
+full: No connection is left: end sessions there, or raise the limit of the account or database (CONNECTION LIMIT), or
+    max_connections and restart it.
 starting: It is starting or stopping: run again in a minute.
 closed: Its database does not accept connections: set login_db in dr_link_postgres to the maintenance database.
 rejected: The server has refused the session; the text is its own.

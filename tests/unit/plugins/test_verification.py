@@ -19,6 +19,7 @@ from ansible_collections.alicloud.rds.plugins.module_utils._dr.verification impo
 
 MIB = 1024 * 1024
 SOURCE = "the source 10.0.0.1:5432"
+WRITABLE = "SET default_transaction_read_only = off; "
 
 
 def database(name="app", **changes):
@@ -580,7 +581,7 @@ CASES = {
         (
             "error",
             "...(global).",
-            "...ALTER ROLE ALL RESET default_transaction_read_only;",
+            f"At {SOURCE}: {WRITABLE}ALTER ROLE ALL RESET default_transaction_read_only;",
             look({"read_only": True, "read_only_source": "global"}),
         ),
         (
@@ -592,7 +593,7 @@ CASES = {
         (
             "warning",
             f"At {SOURCE} default_transaction_read_only is on for role ops, which is used here.",
-            f'At {SOURCE}: ALTER ROLE "ops" RESET default_transaction_read_only;',
+            f'At {SOURCE}: {WRITABLE}ALTER ROLE "ops" RESET default_transaction_read_only;',
             look({"read_only": True, "read_only_source": "user"}),
         ),
         (
@@ -628,7 +629,7 @@ CASES = {
         (
             "error",
             "...accepts no connections to app...",
-            "...",
+            f'At {SOURCE}: {WRITABLE}ALTER DATABASE "app" ALLOW_CONNECTIONS true;',
             look({"databases": [database(open=False)], "read_only": True, "read_only_source": "user"}),
         ),
         (
@@ -636,6 +637,12 @@ CASES = {
             "pgm-dr has default_transaction_read_only = on, and would keep it as a primary.",
             "At pgm-dr: ALTER SYSTEM RESET default_transaction_read_only;...",
             look(standby={"read_only": True, "read_only_source": "configuration file"}),
+        ),
+        (
+            "error",
+            f"{SOURCE} has default_transaction_read_only = on (global)...app...",
+            f'At {SOURCE}: {WRITABLE}ALTER DATABASE "app" ALLOW_CONNECTIONS true; {WRITABLE}ALTER ROLE ALL RESET...',
+            look({"databases": [database(open=False)], "read_only": True, "read_only_source": "global"}),
         ),
         ("success", "", "", look(standby={"read_only": True, "read_only_source": "user"})),
     ],
@@ -682,8 +689,8 @@ CASES = {
             f"{SOURCE}: role app sets default_transaction_read_only=off; role r in database d sets "
             "default_transaction_read_only=0; every role sets default_transaction_read_only=no; database x sets "
             "default_transaction_read_only=on.",
-            f'...At {SOURCE}: ALTER ROLE "app" RESET default_transaction_read_only; ALTER ROLE "r" IN DATABASE "d" '
-            "RESET default_transaction_read_only; ALTER ROLE ALL RESET default_transaction_read_only; "
+            f'...At {SOURCE}: {WRITABLE}ALTER ROLE "app" RESET default_transaction_read_only; ALTER ROLE "r" IN '
+            'DATABASE "d" RESET default_transaction_read_only; ALTER ROLE ALL RESET default_transaction_read_only; '
             'ALTER DATABASE "x" RESET default_transaction_read_only;',
             look(
                 {
@@ -933,7 +940,7 @@ KINDS = {
     "login": ("at dr.example:5432 refuses the session: it was so.", "login_password in dr_link_postgres for pgm-dr"),
     "auth_method": ("at dr.example:5432 refuses the session: it was so.", "require_auth"),
     "database": ("at dr.example:5432 refuses the session: it was so.", "playbook alicloud.rds.prepare_source"),
-    "full": ("at dr.example:5432 refuses the session: it was so.", "raise max_connections"),
+    "full": ("at dr.example:5432 refuses the session: it was so.", "CONNECTION LIMIT"),
     "starting": ("at dr.example:5432 refuses the session: it was so.", "run again in a minute"),
     "closed": ("at dr.example:5432 refuses the session: it was so.", "set login_db"),
     "rejected": ("at dr.example:5432 refuses the session: it was so.", "the text is its own"),
