@@ -146,12 +146,13 @@ def errors(run: Played) -> set[str]:
 def options_for(linked, operation: Operation, **given: Any) -> dict[str, Any]:
     """Return the options of an operation on a link, as Ansible validates them."""
     login = {"login_user": "dr_operator", "login_password": SECRET}
-    every = {"dr_instance_id": linked.dr, "postgres": login, **given}
     source = {"source_category": "aliyunRDS", "source_instance_name": linked.source,
-              "source_instance_region_id": "cn-hangzhou"}  # fmt: skip
+              "source_instance_region_id": "cn-hangzhou", "postgres": login}  # fmt: skip
     waiting = {} if operation is VERIFY else {"wait_interval": 0.1, "settle_timeout": 3}
     known = operation.spec["argument_spec"]
-    every = {**{name: value for name, value in {**source, **waiting}.items() if name in known}, **every}
+    usual = {name: value for name, value in {**source, **waiting}.items() if name in known}
+    one = {} if "links" in given else {"dr_instance_id": linked.dr}
+    every = {**one, **usual, **given}
     validation = ArgumentSpecValidator(**specs.validated_by(operation.spec)).validate(every)
     assert validation.error_messages == [], validation.error_messages
     return dict(validation.validated_parameters)

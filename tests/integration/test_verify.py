@@ -15,10 +15,12 @@ from typing import Any
 import pg8000.native
 import pytest
 
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.links import LINK
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.roles import PROMOTION
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.verify import VERIFY
 
-from .conftest import eventually
-from .operating import SECRET, SHOP, do, linked
+from .conftest import account, eventually
+from .operating import SECRET, SHOP, do, linked, results
 
 __all__ = ["linked"]  # a fixture
 FORCED = "dr_link_promote_mode=forced"
@@ -394,3 +396,95 @@ def test_parameters_that_were_raised_at_the_primary_only(dba):
     assert set(verify(linked)) <= {"logical_slots", "slots_holding_wal"}
     sql(linked, "SELECT pg_drop_replication_slot('logical')")
     assert verify(linked) == {}
+
+
+# -- encodings ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_a_server_with_names_in_any_encoding(dba, encoding):
+    """Names of roles and databases are bytes to PostgreSQL: what one database has named, another one reads."""
+    linked = dba
+    sql(linked, f"CREATE DATABASE other ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0", "CREATE DATABASE later")
+    named = r"convert_from('\x4dfc6c6c6572'::bytea, getdatabaseencoding())"  # "Müller" in Latin-1
+    with session(linked, linked.source, "other") as other:
+        for statement in (
+            "CREATE ROLE %I",
+            "ALTER ROLE %I SET default_transaction_read_only = off",
+            "ALTER DATABASE later RENAME TO %I",
+        ):
+            other.run(f"DO $$ BEGIN EXECUTE format('{statement}', {named}); END $$")
+    for database in ("dr_link", "other"):
+        bad = verify(linked, postgres={**LOGIN, "login_db": database})
+        assert "role_settings" in bad
+        assert set(bad) <= {"role_settings", "canary", "fence_possible"}, bad
+        assert re.search("role M.+ller sets", bad["role_settings"]["note"])
+
+
+# -- two primaries -----------------------------------------------------------------------------------------------------
+
+
+def test_after_a_promotion_without_a_fence_both_sides_take_rows(linked):
+    assert do(linked, PROMOTION, mode="planned")["outcome"] == "promoted"
+    bad = verify(linked)
+    assert set(bad) == {"link_state", "split_brain"} and bad["split_brain"]["result"] == "error"
+    assert f"Keep all clients away from {linked.source}: stop it, or fence it." in bad["split_brain"]["remedy"]
+    assert bad["split_brain"]["note"].startswith(f"{linked.source} (timeline 1) and {linked.dr} (timeline 2)")
+    sql(linked, "ALTER DATABASE shop ALLOW_CONNECTIONS false")
+    assert set(verify(linked)) == {"link_state"}
+
+
+def test_the_old_source_comes_back_after_a_forced_promotion(linked):
+    linked.rds.break_link(linked.dr, "source_gone")
+    lost = verify(linked)
+    assert FORCED in lost["both_sides_reachable"]["remedy"]
+    done = do(linked, PROMOTION, mode="forced", confirm=linked.dr)
+    assert done["outcome"] == "promoted", done
+    assert set(verify(linked)) == {"link_state"}, "it is not expected to answer"
+    linked.rds.repair_link(linked.dr)
+    assert set(verify(linked)) == {"link_state", "split_brain"}
+
+
+def test_a_fenced_old_source_is_no_second_primary(linked):
+    done = do(linked, PROMOTION, mode="planned", fence=True)
+    assert done["outcome"] == "promoted", done
+    seen = do(linked, VERIFY)
+    found = {check["id"]: check for check in seen["checks"]}
+    assert found["split_brain"]["result"] == "success"
+    assert found["split_brain"]["note"] == f"{linked.source} is fenced"
+    assert {name for name, check in found.items() if check["result"] != "success"} == {"link_state"}
+
+
+# -- several links -----------------------------------------------------------------------------------------------------
+
+
+def test_two_dr_instances_of_one_source_are_two_links(linked):
+    second = linked.rds.add_instance(id=f"{linked.dr}-2")["id"]
+    made = do(linked, LINK, dr_instance_id=second, replicator_account="dr_sync",
+              replicator_password=account()["password"])  # fmt: skip
+    assert made["link"]["state"] == "streaming", made
+    both = do(linked, VERIFY, links=[{"dr_instance_id": each} for each in (linked.dr, second)])
+    assert [each["outcome"] for each in both["results"]] == ["verified"] * 2
+    for name, result in zip((linked.dr, second), both["results"], strict=True):
+        sides = [result["topology"][side]["instance_id"] for side in ("primary", "dr_instance")]
+        assert sides == [linked.source, name]
+        assert {check["result"] for check in result["checks"]} == {"success"}
+
+    linked.rds.break_link(second, "replay_paused")
+    both = do(linked, VERIFY, links=[{"dr_instance_id": each} for each in (linked.dr, second)])
+    assert [each["failed"] for each in both["results"]] == [False, True]
+    assert both["failed"] and both["msg"].startswith("1 of 2 links failed.\n" + second)
+    linked.rds.repair_link(second)
+
+
+# -- variables of the role ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("nothing", [None, ""])
+def test_null_and_blank_variables_are_not_set(linked, nothing):
+    """The source of a link is known to the service: nothing but the instance and a login has to be given."""
+    names = ["source_instance_name", "source_category", "source_address", "source_port", "source_instance_region_id",
+             "connection", "skip_checks", "max_lag_bytes", "canary_timeout", "report_dir", "metrics_file"]  # fmt: skip
+    postgres = {**LOGIN, "login_db": nothing, "ssl_mode": nothing, "ca_cert": nothing, "instances": nothing or None}
+    run = linked.play("verify", **{f"dr_link_{name}": nothing for name in names}, dr_link_postgres=postgres)
+    assert set(results(run).values()) == {"success"}, results(run)

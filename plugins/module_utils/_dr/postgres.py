@@ -27,12 +27,20 @@ from ansible_collections.alicloud.rds.plugins.module_utils._dr.seen import MAINT
 try:
     import psycopg
     from psycopg import pq, sql
+    from psycopg.adapt import Loader
     from psycopg.conninfo import make_conninfo
     from psycopg.rows import dict_row
 except ImportError:
     HAS_PSYCOPG = False
 else:
     HAS_PSYCOPG = True
+
+    class _Text(Loader):
+        """Text as text, whatever its bytes are: the name of a role has the encoding of the session that has made it."""
+
+        def load(self, data: Any) -> str:
+            return bytes(data).decode("utf-8", "replace")
+
 
 LOCK = 7231  # class of the advisory lock that a failover holds in that database, at each side
 CONNECT = 5.0
@@ -127,6 +135,8 @@ class Session:
         except (psycopg.Error, OSError, ValueError) as error:
             raise _why(login, self.database, error) from None
         self._connection.add_notice_handler(lambda _notice: None)
+        for kind in ("text", "name", "varchar"):
+            self._connection.adapters.register_loader(kind, _Text)
         if self._connection.pgconn.parameter_status(b"server_encoding") == b"SQL_ASCII":
             self.run("SET client_encoding = 'SQL_ASCII'")  # else the server refuses to send what is no UTF-8
         self.run(_SETTINGS.format(milliseconds=int(STATEMENT * 900)))
@@ -160,8 +170,7 @@ class Session:
     ) -> list[dict[str, Any]]:
         """Run a query and return its rows. Raises as `run` does."""
         with self._deadline(deadline):
-            found = self._connection.cursor(row_factory=dict_row).execute(query, values).fetchall()
-        return [{name: _text(value) for name, value in row.items()} for row in found]
+            return self._connection.cursor(row_factory=dict_row).execute(query, values).fetchall()
 
     def value(self, query: Any, values: Mapping[str, Any] | None = None, deadline: float = STATEMENT) -> Any:
         """Return the first column of the first row, None without a row. Raises as `run` does."""
@@ -318,11 +327,6 @@ def _shut(connection: Any, late: threading.Event) -> None:
         return  # it has ended in this moment
     with copy:
         copy.shutdown(socket.SHUT_RDWR)
-
-
-def _text(value: Any) -> Any:
-    """Return text as text, also that of a server whose encoding is unknown."""
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
 def _words(error: BaseException, login: Login) -> str:
