@@ -113,4 +113,4 @@ options:
 # The same where one link may be described beside the list instead.
 ModuleDocFragment.OPTIONAL_ENTRIES = ModuleDocFragment.ENTRIES.replace(
     "    required: true\n    suboptions", "    suboptions"
-)
+).replace("O(replicator_account)", "C(replicator_account)")

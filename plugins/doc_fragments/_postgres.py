@@ -117,5 +117,8 @@ options:
 """
 
 
-# The same for a module that follows no row. Outside of the class: ansible-test reads plain text inside it.
-ModuleDocFragment.LOGIN = ModuleDocFragment.DOCUMENTATION.partition("  canary_table:\n")[0]
+# The same where it is required, and for a module that follows no row. Outside of the class: ansible-test reads plain
+# text inside it.
+_dict = "    type: dict\n    suboptions:\n"
+ModuleDocFragment.REQUIRED = ModuleDocFragment.DOCUMENTATION.replace(_dict, f"    required: true\n{_dict}", 1)
+ModuleDocFragment.LOGIN = ModuleDocFragment.REQUIRED.partition("  canary_table:\n")[0]

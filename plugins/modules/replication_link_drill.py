@@ -107,7 +107,7 @@ options:
       - Existing directory for the report, as JSON, Markdown and HTML.
     type: path
 extends_documentation_fragment:
-  - alicloud.rds._postgres
+  - alicloud.rds._postgres.required
   - alicloud.rds._waiting
   - alicloud.rds._connection
   - alicloud.rds._connection.as_dictionary

@@ -30,6 +30,9 @@ def verdict(report: Report) -> str:
         return f"NOT FINISHED. The last event is: {report.get('stopped_at') or 'none'}."
     words = {"passed": "PASSED", "previewed": "PREVIEWED, nothing was created"}.get(str(outcome), "FAILED")
     message = f": {report['message']}" if report.get("message") else ""
+    rpo, rto = (report.get("rpo") or {}).get("seconds"), (report.get("rto") or {}).get("total")
+    if outcome == "passed" and None not in (rpo, rto):
+        message = f": the copy took over {rto:g} s after the request, and at most {rpo:g} s of writes were at risk"
     return f"{words}{message}."
 
 
