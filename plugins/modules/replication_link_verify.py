@@ -23,7 +23,7 @@ options:
     type: str
   source_category:
     description:
-      - The source that the link has had. It matters after the link has gone: do both ends accept writes?
+      - The source that the link has had. It matters after the link has gone, when both ends may accept writes.
     type: str
     choices: [other, aliyunRDS]
   source_address:
