@@ -117,5 +117,10 @@ options:
 """
 
 
-# The same for a module that follows no row. Outside of the class: ansible-test reads plain text inside it.
-ModuleDocFragment.LOGIN = ModuleDocFragment.DOCUMENTATION.partition("  canary_table:\n")[0]
+# The same for a module that always asks, and for one that follows no row besides. Outside of the class: ansible-test
+# reads plain text inside it.
+_first, _optional, _rest = ModuleDocFragment.DOCUMENTATION.partition(
+    "      - If not given, PostgreSQL is not asked, and the check C(both_sides_reachable) fails.\n    type: dict\n"
+)
+ModuleDocFragment.REQUIRED = f"{_first}    type: dict\n    required: true\n{_rest}"
+ModuleDocFragment.LOGIN = ModuleDocFragment.REQUIRED.partition("  canary_table:\n")[0]

@@ -56,7 +56,7 @@ options:
     type: bool
     default: false
 extends_documentation_fragment:
-  - alicloud.rds._postgres
+  - alicloud.rds._postgres.required
   - alicloud.rds._connection
   - alicloud.rds._connection.as_dictionary
   - alicloud.rds._attributes

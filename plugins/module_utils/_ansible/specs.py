@@ -186,7 +186,7 @@ REPLICATION_LINK_VERIFY: dict[str, Any] = {
     "argument_spec": {
         "dr_instance_id": {"type": "str"},
         "links": {"type": "list", "elements": "dict", "options": _ENTRY},
-        **{name: {key: value for key, value in _ENTRY[name].items()} for name in _SOURCE},
+        **{name: _ENTRY[name] for name in _SOURCE},
         "postgres": POSTGRES,
         "skip_checks": {"type": "list", "elements": "str", "default": []},
         "max_lag_bytes": {"type": "int", "default": 16 * 1024 * 1024},
