@@ -89,7 +89,7 @@ def test_examples_of_all_modules(rds, play):
 
 
 def test_examples_that_ask_postgresql(linked, play):
-    """With the ids and the login of the test; what they do is tested elsewhere, here that they are right as they stand."""
+    """With the ids and the login of the test: here that they are right as they stand."""
     rds = linked.rds
     source = {"source_category": "aliyunRDS", "source_instance_name": linked.source, "source_address": None,
               "source_instance_region_id": "cn-hangzhou", "replicator_password": PASSWORD}  # fmt: skip

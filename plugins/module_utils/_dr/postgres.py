@@ -59,7 +59,7 @@ _SQLSTATE = re.compile(rb'\tErrorResponse\t S "[^"]*"(?: V "[^"]*")? C "([0-9A-Z
 _AUTHENTICATION = b"\tAuthentication"
 _SETTINGS = (
     "SET synchronous_commit = local; SET statement_timeout = {milliseconds}; SET lock_timeout = {milliseconds}; "
-    "SET idle_in_transaction_session_timeout = 60000; SET search_path = pg_catalog, public"
+    "SET idle_in_transaction_session_timeout = 60000; SET search_path = public"
 )
 
 

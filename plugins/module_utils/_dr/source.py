@@ -21,7 +21,8 @@ from ansible_collections.alicloud.rds.plugins.module_utils._dr.postgres import (
 )
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.seen import MAINTENANCE
 
-_MAY_NOT = ("42501",)  # insufficient_privilege
+_MAY_NOT = "42501"  # insufficient_privilege
+_NOT_THERE = ("42704", "42P01")  # undefined_object, undefined_table: what this step builds on is missing itself
 
 
 @dataclass(frozen=True)
@@ -89,9 +90,10 @@ def _done(session: Session, item: _Wanted, check_mode: bool) -> Iterator[Step]:
                 session.run(item.statement + item.secret)
             step = replace(step, state="missing" if check_mode else "created")
     except PostgresError as error:
-        if error.sqlstate not in _MAY_NOT:
+        if error.sqlstate not in (_MAY_NOT, *_NOT_THERE):
             raise
-        step = replace(step, state="refused", message=error.text)
+        is_missing = check_mode and error.sqlstate in _NOT_THERE
+        step = replace(step, state="missing" if is_missing else "refused", message=error.text)
     yield step
 
 
