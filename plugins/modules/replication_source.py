@@ -104,6 +104,7 @@ steps:
   contains:
     what: {description: What it is., type: str, sample: database dr_link}
     state: {description: "V(present), V(created), V(missing) in check mode, or V(refused).", type: str}
+    database: {description: The database where the statement is run., type: str, sample: postgres}
     statement: {description: The statement that creates it. A password is left out., type: str}
     message: {description: Why it was refused., type: str}
 endpoint:

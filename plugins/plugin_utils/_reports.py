@@ -13,7 +13,7 @@ _HELP = {
     "alicloud_rds_link_up": "Whether data streams and no check has failed.",
     "alicloud_rds_link_lag_bytes": "Bytes of WAL between the primary's position and what the standby has replayed.",
     "alicloud_rds_link_checks": "Checks of the last verification by result.",
-    "alicloud_rds_link_last_verify_timestamp_seconds": "When both sides were asked last.",
+    "alicloud_rds_link_last_verify_timestamp_seconds": "When the link was verified last.",
 }
 
 

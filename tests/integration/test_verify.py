@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import select
 import socket
@@ -488,3 +489,80 @@ def test_null_and_blank_variables_are_not_set(linked, nothing):
     postgres = {**LOGIN, "login_db": nothing, "ssl_mode": nothing, "ca_cert": nothing, "instances": nothing or None}
     run = linked.play("verify", **{f"dr_link_{name}": nothing for name in names}, dr_link_postgres=postgres)
     assert set(results(run).values()) == {"success"}, results(run)
+
+
+# -- files for other systems -------------------------------------------------------------------------------------------
+
+SAMPLE = re.compile(r'(?P<name>[a-z_]+)\{(?P<labels>(?:[a-z_]+="(?:[^"\\\n]|\\.)*",?)+)\} (?P<value>\S+)')
+
+
+def samples(text: str) -> dict[tuple[str, ...], float]:
+    """Parse the text format of Prometheus: each family once, with HELP and TYPE above all its samples."""
+    found: dict[tuple[str, ...], float] = {}
+    families: list[str] = []
+    assert text.endswith("\n") and "\n\n" not in text
+    for line in text.splitlines():
+        if line.startswith("# HELP "):
+            families.append(line.split()[2])
+        elif line.startswith("# TYPE "):
+            assert line == f"# TYPE {families[-1]} gauge"
+        else:
+            sample = SAMPLE.fullmatch(line)
+            assert sample and sample["name"] == families[-1], line
+            labels = re.findall(r'="((?:[^"\\\n]|\\.)*)"', sample["labels"])
+            key = (sample["name"], *labels)
+            assert key not in found
+            found[key] = float(sample["value"])
+    assert len(set(families)) == len(families)
+    return found
+
+
+def test_metrics_and_json_of_two_links_of_which_one_has_failed(linked, tmp_path):
+    second = linked.rds.add_instance(id=f"{linked.dr}-2")["id"]
+    made = do(linked, LINK, dr_instance_id=second, replicator_account="dr_sync",
+              replicator_password=account()["password"])  # fmt: skip
+    assert made["link"]["state"] == "streaming", made
+    linked.rds.break_link(second, "replay_paused")
+    linked.write(linked.source, 2)
+    report, metrics = tmp_path / "verification.json", tmp_path / "rds.prom"
+    variables = {"dr_link_links": [{"dr_instance_id": each} for each in (linked.dr, second)],
+                 "dr_link_report_dir": str(tmp_path), "dr_link_metrics_file": str(metrics),
+                 "dr_link_canary_timeout": 0.5, "dr_link_dr_instance_id": None}  # fmt: skip
+    linked.play("verify", "--check", fails=True, **variables)
+    assert list(tmp_path.glob("*.json")) + list(tmp_path.glob("*.prom")) == [], "check mode writes nothing"
+
+    before = time.time()
+    run = linked.play("verify", fails=True, **variables)
+    assert f"1 of 2 links failed.\\n{second}: " in run.output.replace("\\\\n", "\\n")
+    written = samples(metrics.read_text())
+    names = ("alicloud_rds_link_up", "alicloud_rds_link_lag_bytes", "alicloud_rds_link_last_verify_timestamp_seconds")
+    up, lag, at = ({link: written[(name, link)] for link in (linked.dr, second)} for name in names)
+    assert up == {linked.dr: 1, second: 0}
+    assert lag[linked.dr] == 0 and lag[second] > 0
+    assert all(before - 1 <= when <= time.time() + 1 for when in at.values())
+    checks = {key: value for key, value in written.items() if key[0] == "alicloud_rds_link_checks"}
+    assert {key[2] for key in checks} == {"success", "warning", "error"} and len(checks) == 6
+    assert checks[("alicloud_rds_link_checks", second, "error")] >= 1
+    assert len(written) == 2 * 3 + 6
+
+    kept = json.loads(report.read_text())
+    assert list(kept) == [linked.dr, second]
+    assert [result["failed"] for result in kept.values()] == [False, True]
+    for link, result in kept.items():
+        assert len(result["checks"]) == sum(value for key, value in checks.items() if key[1] == link)
+        assert SECRET not in json.dumps(result, ensure_ascii=False)
+
+    linked.rds.repair_link(second)
+    inodes, texts = [each.stat().st_ino for each in (report, metrics)], report.read_text()
+    reader = metrics.open()  # whoever reads while it is written reads the old one to its end
+    linked.play("verify", **variables)
+    assert samples(reader.read()) == written
+    reader.close()
+    assert samples(metrics.read_text())[("alicloud_rds_link_up", second)] == 1
+    assert report.read_text() != texts and [each.stat().st_ino for each in (report, metrics)] != inodes
+
+    good = metrics.read_text()
+    wrong = linked.play("verify", fails=True, **variables, dr_link_connection={"access_key_id": "only half"})
+    assert "access_key_secret" in wrong.output
+    assert "No first item" not in wrong.output and "sequence was empty" not in wrong.output
+    assert metrics.read_text() == good, "nobody was asked: the time in the file shows how old it is"

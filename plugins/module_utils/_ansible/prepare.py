@@ -36,14 +36,19 @@ def prepare_source(options: Mapping[str, Any], clients: Clients, check_mode: boo
         operator=operator if operator != login.parameters.get("user") else None,
         operator_password=(logins.parameters or {}).get("password"),
         canary_table=options["canary_table"],
+        database=logins.database,
         fence=options["fence"],
     )
+    steps: list[Step] = []
     try:
-        steps = prepare(login, wanted, check_mode)
+        for step in prepare(login, wanted, check_mode):
+            steps.append(step)
     except PostgresError as error:
         problem = Problem(error.kind, error.text, error.sqlstate)
         text = f"{end.name} {said(end, problem)} {remedy_for(end, problem, is_primary=False)}"
-        raise RdsError("SourceUnprepared", text, outcome="not_sent") from None
+        context = {"steps": [asdict(step) for step in steps]}
+        outcome = "unknown" if steps and not check_mode else "not_sent"
+        raise RdsError("SourceUnprepared", text, outcome=outcome, context=context) from None
     return _fields(steps, end.name)
 
 
@@ -57,7 +62,9 @@ def _fields(steps: list[Step], name: str) -> dict[str, Any]:
         "_diff": {"before": "", "after": "".join(f"{step.what}\n" for step in changed)},
     }
     if refused:
-        lines = "\n".join(f"{step.what}: {step.message}\n  {step.statement};" for step in refused)
+        lines = "\n".join(
+            f"{step.what}: {step.message}\n  in database {step.database}: {step.statement};" for step in refused
+        )
         text = f"{len(refused)} of {len(steps)} could not be created at {name}; somebody who may must run:\n{lines}\n"
         raise RdsError("SourceUnprepared", text, outcome="failed", context=result)
     return result

@@ -485,8 +485,8 @@ SELECT json_build_object(
   'subscriptions', (SELECT json_agg(json_build_object('name', subname, 'database', d.datname))
     FROM pg_subscription s JOIN pg_database d ON d.oid = s.subdbid WHERE subenabled),
   'databases', (SELECT json_agg(json_build_object('name', datname, 'open', datallowconn, 'limit', datconnlimit,
-    'owner', pg_get_userbyid(datdba), 'mine', pg_has_role(current_user, datdba, 'USAGE'),
-    'template', datistemplate)) FROM pg_database),
+    'owner', rolname, 'of_superuser', rolsuper, 'mine', pg_has_role(current_user, datdba, 'USAGE'),
+    'template', datistemplate)) FROM pg_database JOIN pg_roles r ON r.oid = datdba),
   'open_databases', (SELECT coalesce(json_agg(datname), '[]') FROM pg_database WHERE datallowconn AND NOT datistemplate
     AND has_database_privilege(datname, 'CONNECT')),
   'canary', (SELECT json_build_object('persistence', relpersistence, 'row_security', relrowsecurity,

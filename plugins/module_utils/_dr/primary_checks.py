@@ -139,9 +139,12 @@ def _fence_possible(facts: Facts, end: End) -> Check:
         return check("fence_possible", fine=f"system ({obstacles['database']})")
     text = f"No fence of ours works at {end.name}. {' '.join(f'Method {each}.' for each in obstacles.values())}"
     user = quoted_name(facts["user"])
-    # The owner of the database `postgres` is a superuser as a rule: nobody is to be made its member.
     foreign = [each for each in meaning.foreign_databases(facts) if each["name"] != "postgres"]
-    grants = [f"GRANT {quoted_name(owner)} TO {user};" for owner in dict.fromkeys(each["owner"] for each in foreign)]
+    owners = dict.fromkeys(each["owner"] for each in foreign if not each["of_superuser"])
+    grants = [f"GRANT {quoted_name(owner)} TO {user};" for owner in owners]
+    # A member of a superuser is one.
+    given = [quoted_name(each["name"]) for each in foreign if each["of_superuser"]]
+    grants += [f"ALTER DATABASE {name} OWNER TO {user};" for name in given]
     grants += [f"GRANT pg_signal_backend TO {user};"] * (not facts["signal"])
     start = "" if facts["fence_table"] else "playbook alicloud.rds.prepare_source. "
     sql_text = f"{start}At {end.name}: {' '.join(grants)} Or fence " if grants else f"{start}Fence "

@@ -21,8 +21,8 @@ from ansible_collections.alicloud.rds.plugins.module_utils._dr.postgres import (
 )
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.seen import MAINTENANCE
 
-_MAY_NOT = "42501"  # insufficient_privilege
-_NOT_THERE = ("42704", "42P01")  # undefined_object, undefined_table: what this step builds on is missing itself
+_NOT_THERE = ("42704", "42P01")  # undefined_object, undefined_table: in check mode what nobody has created
+_PASSWORD = "<password>"  # no SQL, so that nobody sets it by mistake
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Preparation:
     operator: str | None = None
     operator_password: str | None = field(default=None, repr=False)
     canary_table: str = "dr_link_canary"
+    database: str = MAINTENANCE
     fence: bool = False
 
 
@@ -43,6 +44,7 @@ class Step:
 
     what: str
     state: str
+    database: str  # where the statement is run
     statement: str  # for whoever may run it; without passwords
     message: str = ""
 
@@ -56,13 +58,17 @@ class _Wanted:
     database: str = "postgres"
     is_needed: Callable[[Session], bool] | None = None
 
+    def step(self, state: str, message: str = "") -> Step:
+        shown = self.statement + (_PASSWORD if self.secret else "")
+        return Step(self.what, state, self.database, shown, message)
 
-def prepare(login: Login, wanted: Preparation, check_mode: bool) -> list[Step]:
-    """Give a source what it lacks, and return a step for each thing. What the account may not do is left to others.
 
-    :raises PostgresError: if the server cannot be asked, or refuses for another reason than a missing right
+def prepare(login: Login, wanted: Preparation, check_mode: bool) -> Iterator[Step]:
+    """Give a source what it lacks, and yield a step for each thing. What the server refuses is left to others.
+
+    :raises PostgresError: if the server cannot be asked, or no longer answers
     """
-    steps, sessions = [], {}
+    sessions: dict[str, Session] = {}
     try:
         for item in _wanted(login, wanted):
             if item.database not in sessions:
@@ -71,42 +77,39 @@ def prepare(login: Login, wanted: Preparation, check_mode: bool) -> list[Step]:
                 except PostgresError as error:
                     if error.kind not in ("database", "rejected") or item.database == "postgres":
                         raise
-                    steps.append(Step(item.what, "missing" if check_mode else "refused", item.statement, error.text))
+                    yield item.step("missing" if check_mode else "refused", error.text)
                     continue
-            steps += _done(sessions[item.database], item, check_mode)
+            yield from _done(sessions[item.database], item, check_mode)
     finally:
         for session in sessions.values():
             session.close()
-    return steps
 
 
 def _done(session: Session, item: _Wanted, check_mode: bool) -> Iterator[Step]:
-    if item.is_needed and not item.is_needed(session):
-        return
-    step = Step(item.what, "present", item.statement)
     try:
-        if session.value(item.missing):
-            if not check_mode:
-                session.run(item.statement + item.secret)
-            step = replace(step, state="missing" if check_mode else "created")
+        if item.is_needed and not item.is_needed(session):
+            return
+        is_missing = session.value(item.missing)
+        if is_missing and not check_mode:
+            session.run(item.statement + item.secret)
+        yield item.step("present" if not is_missing else "missing" if check_mode else "created")
     except PostgresError as error:
-        if error.sqlstate not in (_MAY_NOT, *_NOT_THERE):
+        if error.kind != "statement":
             raise
-        is_missing = check_mode and error.sqlstate in _NOT_THERE
-        step = replace(step, state="missing" if is_missing else "refused", message=error.text)
-    yield step
+        yield item.step("missing" if check_mode and error.sqlstate in _NOT_THERE else "refused", error.text)
 
 
 def _wanted(login: Login, wanted: Preparation) -> Iterator[_Wanted]:
     yield from _account(login, wanted.replicator, wanted.replicator_password, "LOGIN REPLICATION CREATEROLE")
     if wanted.operator:
         yield from _account(login, wanted.operator, wanted.operator_password or "", "LOGIN")
-    missing = f"SELECT count(*) = 0 FROM pg_database WHERE datname = {literal(MAINTENANCE)}"
-    yield _Wanted(f"database {MAINTENANCE}", missing, f"CREATE DATABASE {identifier(MAINTENANCE)}")
+    database = wanted.database
+    missing = f"SELECT count(*) = 0 FROM pg_database WHERE datname = {literal(database)}"
+    yield _Wanted(f"database {database}", missing, f"CREATE DATABASE {identifier(database)}")
     for table, columns in ((wanted.canary_table, CANARY), ("dr_link_fence", FENCE)):
         missing = f"SELECT to_regclass({literal(table_identifier(table))}) IS NULL"
         statement = f"CREATE TABLE {table_identifier(table)} ({columns})"
-        yield _Wanted(f"table {table}", missing, statement, database=MAINTENANCE)
+        yield _Wanted(f"table {table}", missing, statement, database=database)
         if wanted.operator:
             rights = "SELECT, INSERT, UPDATE, DELETE" if table == "dr_link_fence" else "SELECT, INSERT, DELETE"
             has = " AND ".join(
@@ -114,27 +117,30 @@ def _wanted(login: Login, wanted: Preparation) -> Iterator[_Wanted]:
                 for right in rights.split(", ")
             )
             grant = f"GRANT {rights} ON {table_identifier(table)} TO {identifier(wanted.operator)}"
-            yield _Wanted(f"rights on table {table}", f"SELECT NOT ({has})", grant, database=MAINTENANCE)
+            yield _Wanted(f"rights on table {table}", f"SELECT NOT ({has})", grant, database=database)
     if wanted.fence:
-        yield from _fence_rights(login, wanted.operator)
+        yield from _fence_rights(login, wanted)
 
 
 def _account(login: Login, name: str, password: str, attributes: str) -> Iterator[_Wanted]:
     """Yield what an account needs. Its password is set if the account is new, or the server refuses it."""
     role, text = identifier(name), literal(name)
-    shown = f"CREATE ROLE {role} {attributes} PASSWORD "
-    missing = f"SELECT count(*) = 0 FROM pg_roles WHERE rolname = {text}"
-    yield _Wanted(f"account {name}", missing, shown, literal(encrypted(password, name)))
+    exists = f"SELECT count(*) = 1 FROM pg_roles WHERE rolname = {text}"
+    secret = literal(encrypted(password, name))
+    yield _Wanted(f"account {name}", f"SELECT NOT ({exists})", f"CREATE ROLE {role} {attributes} PASSWORD ", secret)
     columns = {"LOGIN": "rolcanlogin", "REPLICATION": "rolreplication", "CREATEROLE": "rolcreaterole"}
     has = " AND ".join(columns[word] for word in attributes.split())
-    lacks = f"SELECT count(*) = 0 FROM pg_roles WHERE rolname = {text} AND {has}"
-    yield _Wanted(f"attributes of account {name}", lacks, f"ALTER ROLE {role} {attributes}")
+    lacks = f"SELECT NOT ({exists} AND {has})"
+    statement = f"ALTER ROLE {role} {attributes}"
+    yield _Wanted(f"attributes of account {name}", lacks, statement, is_needed=lambda session: session.value(exists))
     if password:
-        statement = f"ALTER ROLE {role} PASSWORD "
-        secret = literal(encrypted(password, name))
         other = replace(login, parameters={**login.parameters, "user": name, "password": password})
         yield _Wanted(
-            f"password of account {name}", "SELECT true", statement, secret, is_needed=lambda _session: _is_wrong(other)
+            f"password of account {name}",
+            "SELECT true",
+            f"ALTER ROLE {role} PASSWORD ",
+            secret,
+            is_needed=lambda session: session.value(exists) and _is_wrong(other),
         )
     lacks = f"SELECT NOT pg_has_role({text}, 'pg_monitor', 'MEMBER')"
     yield _Wanted(f"membership of {name} in pg_monitor", lacks, f"GRANT pg_monitor TO {role}")
@@ -149,16 +155,19 @@ def _is_wrong(login: Login) -> bool:
     return False
 
 
-def _fence_rights(login: Login, operator: str | None) -> Iterator[_Wanted]:
-    """Yield what the operator needs to shut the user databases, and to end sessions in them."""
-    who = operator or str(login.parameters.get("user", ""))
+def _fence_rights(login: Login, wanted: Preparation) -> Iterator[_Wanted]:
+    """Yield what the operator needs to shut the user databases, and to end sessions in them.
+
+    Nobody is made a member of a superuser: verify names the databases that belong to one.
+    """
+    who = wanted.operator or str(login.parameters.get("user", ""))
     lacks = f"SELECT NOT pg_has_role({literal(who)}, 'pg_signal_backend', 'MEMBER')"
     yield _Wanted(f"membership of {who} in pg_signal_backend", lacks, f"GRANT pg_signal_backend TO {identifier(who)}")
     owners: list[dict[str, Any]] = []
     with suppress(PostgresError), Session(login, "postgres") as session:
         owners = session.rows(
-            "SELECT DISTINCT pg_get_userbyid(datdba) AS name FROM pg_database WHERE NOT datistemplate "
-            f"AND datname NOT IN ('postgres', {literal(MAINTENANCE)})"
+            "SELECT DISTINCT rolname AS name FROM pg_database JOIN pg_roles r ON r.oid = datdba "
+            f"WHERE NOT datistemplate AND NOT rolsuper AND datname NOT IN ('postgres', {literal(wanted.database)})"
         )
     for owner in owners:
         name = owner["name"]

@@ -23,7 +23,16 @@ WRITABLE = "SET default_transaction_read_only = off; "
 
 
 def database(name="app", **changes):
-    return {"name": name, "open": True, "limit": -1, "owner": "app", "mine": True, "template": False, **changes}
+    return {
+        "name": name,
+        "open": True,
+        "limit": -1,
+        "owner": "app",
+        "of_superuser": False,
+        "mine": True,
+        "template": False,
+        **changes,
+    }
 
 
 def session(pid=7, user="app", name="psql"):
@@ -669,6 +678,12 @@ CASES = {
                     "contents": {"postgres": {"tables": 0, "unlogged": 0}},
                 }
             ),
+        ),
+        (
+            "warning",
+            "...theirs belongs to postgres...",
+            f'At {SOURCE}: ALTER DATABASE "theirs" OWNER TO "ops"; Or fence by...',
+            look({"databases": [database("theirs", mine=False, owner="postgres", of_superuser=True)]}),
         ),
         (
             "warning",
