@@ -77,8 +77,9 @@ def test_forced_promotion_does_not_need_the_source(linked):
 
 HOOK = """
 - ansible.builtin.debug:
-    msg: "HOOK @NAME@ ran{{ (': ' ~ dr_link_operation.outcome ~ ' at ' ~ where) if dr_link_operation is defined else '' }}"
+    msg: "HOOK @NAME@ ran{{ result if dr_link_operation is defined else '' }}"
   vars:
+    result: ": {{ dr_link_operation.outcome }} at {{ where }}"
     now: "{{ (dr_link_operation.topology or {}).after.primary | default({}) }}"
     where: "{{ now.connection_string ~ ':' ~ now.port if now else 'none' }}"
 """
