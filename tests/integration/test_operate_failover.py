@@ -79,7 +79,7 @@ HOOK = """
 - ansible.builtin.debug:
     msg: "HOOK @NAME@ ran{{ result if dr_link_operation is defined else '' }}"
   vars:
-    result: "{{ ': ' ~ dr_link_operation.outcome ~ ' at ' ~ where }}"
+    result: ": {{ dr_link_operation.outcome }} at {{ where }}"
     now: "{{ (dr_link_operation.topology or {}).after.primary | default({}) }}"
     where: "{{ now.connection_string ~ ':' ~ now.port if now else 'none' }}"
 """
