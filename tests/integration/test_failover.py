@@ -216,3 +216,51 @@ def test_what_a_fence_cannot_stop_is_refused_before_anything_is_touched(linked):
     preview = do(linked, PROMOTION, check_mode=True, mode="planned", fence=True, fence_method="system")
     assert preview["failed"] and "role shop_owner sets default_transaction_read_only=off" in preview["msg"]
     assert not linked.is_shut(linked.source) and linked.sent("DeleteReplicationLink") == []
+
+
+def test_the_fence_by_system_restores_what_the_dba_had_set(linked, applications):
+    """The DBA's own ALTER SYSTEM value, not the default; and what a client may do all the same is said."""
+    linked.rds.sql(linked.source, "GRANT ALTER SYSTEM ON PARAMETER default_transaction_read_only TO dr_operator")
+    refused = do(linked, FENCE, state="up", method="system")
+    assert "may not call pg_reload_conf() in database dr_link" in refused["msg"]
+    linked.rds.sql(linked.source, "GRANT EXECUTE ON FUNCTION pg_reload_conf() TO dr_operator", "dr_link")
+    linked.rds.sql(linked.source, "ALTER SYSTEM SET default_transaction_read_only = off")
+    own = "SELECT sourcefile LIKE '%auto.conf' AS own FROM pg_settings WHERE name = 'default_transaction_read_only'"
+    linked.rds.sql(linked.source, "SELECT pg_reload_conf()")
+    assert eventually(lambda: linked.rds.sql(linked.source, own)[0]["own"])
+    up = do(linked, FENCE, state="up", method="system")
+    assert up["outcome"] == "fenced", up.get("msg")
+    assert "SET default_transaction_read_only = off" in up["fence"]["holes"], up
+    assert linked.value(linked.source, "current_setting('default_transaction_read_only')") == "on"
+    found = {check["id"]: check for check in do(linked, VERIFY)["checks"]}
+    assert "method system" in found["not_fenced"]["note"]
+    assert do(linked, FENCE, state="up", method="system")["error"]["code"] == "FenceExists"
+    down = do(linked, FENCE, state="down")
+    assert down["outcome"] == "unfenced", down
+    assert eventually(lambda: linked.value(linked.source, "current_setting('default_transaction_read_only')") == "off")
+    assert linked.rds.sql(linked.source, own)[0]["own"], "the value is the DBA's again, and was not reset"
+    done = promote(linked, fence_method="system")
+    assert done["outcome"] in ("promoted", "not_sent", "unknown"), done
+    if done["outcome"] == "promoted":  # one of the clients says BEGIN READ WRITE, which this method does not stop
+        assert done["transactions_after_fence"] == 0 and missing(linked, applications, linked.dr) == set()
+
+
+def test_a_fence_by_hook_is_proved_and_not_believed(linked, applications):
+    """The user's own fence must have thrown out the clients; sessions that come back are seen."""
+    done = do(linked, FENCE, state="up", method="hook", timeout=2)
+    assert done["failed"] and "sessions remain" in done["msg"], "nobody has fenced"
+    assert do(linked, VERIFY)["outcome"] == "verified", "and no record is left"
+    linked.rds.sql(linked.source, "ALTER ROLE app NOLOGIN")
+    done = promote(linked, fence_method="hook")
+    assert done["outcome"] == "promoted" and done["fence"]["state"] == "up", done
+    assert missing(linked, applications, linked.dr) == set()
+
+
+def test_a_session_that_cannot_be_ended_is_named_and_nothing_is_left(linked):
+    linked.rds.sql(linked.source, "CREATE ROLE boss SUPERUSER LOGIN PASSWORD 'boss'")
+    port = linked.rds.instances[linked.source]["port"]
+    with pg8000.native.Connection("boss", "127.0.0.1", "shop", port, "boss", application_name="psql of the boss"):
+        done = promote(linked)
+        assert done["failed"] and "psql of the boss" in done["msg"] and done["outcome"] == "not_sent"
+    assert not linked.is_shut(linked.source) and linked.sent("DeleteReplicationLink") == []
+    assert do(linked, VERIFY)["outcome"] == "verified"
