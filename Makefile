@@ -15,7 +15,7 @@ STEPS := integration ruff mypy yamllint unit sanity thorough model ansible-lint 
 # What `make matrix` runs: the oldest and the newest ansible-core that are supported, CORE:PYTHON[,PYTHON].
 MATRIX := 2.18:3.11 2.21:3.13,3.12
 
-.PHONY: help setup demo test matrix freeze lint bench docs changelog release-check clean $(STEPS)
+.PHONY: help setup demo demo-drill report-look test matrix freeze lint bench docs changelog release-check clean $(STEPS)
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -26,6 +26,9 @@ setup: ## make .venv and .build (does nothing when they are up to date)
 
 demo: setup ## show the collection at work against the local emulator
 	@$(RUN) python -m tests.demo.run
+
+demo-drill: setup ## rehearse a failover on the local emulator, with its report in .build/drill
+	@$(RUN) python -m tests.demo.drill
 
 test: setup ## everything that CI runs: all tests and all conventions
 	@.venv/bin/python tests/tools/steps.py $(STEPS)
@@ -53,6 +56,9 @@ conformance: setup ## the official SDK against the emulator and our signatures
 
 integration: setup ## playbooks against the emulator with real PostgreSQL
 	@$(PYTEST) -n 2 --dist loadfile tests/integration
+
+report-look: setup ## render a sample report wide, narrow and printed, to look at (needs chromium)
+	@$(RUN) tests/tools/report_look.sh
 
 bench: setup ## measure how fast it is
 	@$(PYTEST) -o faulthandler_timeout=0 -s tests/benchmarks

@@ -41,7 +41,7 @@ options:
     type: str
   replicator_password:
     description:
-      - Password of O(replicator_account) (C(ReplicatorPassword)). It is never returned, and never compared.
+      - Password of that account (C(ReplicatorPassword)). It is never returned, and never compared.
     type: str
   wait:
     description:

@@ -117,8 +117,10 @@ options:
 """
 
 
-# The same where it is required, and for a module that follows no row. Outside of the class: ansible-test reads plain
-# text inside it.
-_dict = "    type: dict\n    suboptions:\n"
-ModuleDocFragment.REQUIRED = ModuleDocFragment.DOCUMENTATION.replace(_dict, f"    required: true\n{_dict}", 1)
+# The same for a module that always asks, and for one that follows no row besides. Outside of the class: ansible-test
+# reads plain text inside it.
+_first, _optional, _rest = ModuleDocFragment.DOCUMENTATION.partition(
+    "      - If not given, PostgreSQL is not asked, and the check C(both_sides_reachable) fails.\n    type: dict\n"
+)
+ModuleDocFragment.REQUIRED = f"{_first}    type: dict\n    required: true\n{_rest}"
 ModuleDocFragment.LOGIN = ModuleDocFragment.REQUIRED.partition("  canary_table:\n")[0]

@@ -45,7 +45,7 @@ options:
     default: 0
   measured_lag_bytes:
     description:
-      - The lag as measured elsewhere, by the LSNs of both sides for example. The service does not always tell it. If
+      - The lag as measured elsewhere, by the LSNs of both sides for example. The service does not always report it. If
         both are known, the larger one counts.
     type: int
   fence:
@@ -93,9 +93,13 @@ attributes:
   idempotent:
     support: full
 notes:
-  - The page does not tell how to follow a promotion. It is taken to be over when the instance is C(Running) and has no
+  - The page does not say how to follow a promotion. It is taken to be over when the instance is C(Running) and has no
     C(DisasterRecoveryInfo) any more.
+requirements:
+  - psycopg >= 3.1, if O(postgres) is set
 seealso:
+  - module: alicloud.rds.replication_link_verify
+  - module: alicloud.rds.replication_link_fence
   - module: alicloud.rds.replication_link
   - name: DeleteReplicationLink
     description: Reference of the API operation.
@@ -103,7 +107,26 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Promote without loss, after writes were stopped and the lag was measured
+- name: Preview a planned promotion with a fence
+  alicloud.rds.replication_link_promotion: &promotion
+    region_id: cn-shanghai
+    dr_instance_id: pgm-uf6wjk5xexample
+    mode: planned
+    fence: true
+    postgres:
+      login_user: dr_operator
+      login_password: "{{ vault_dr_operator_password }}"
+      ssl_mode: verify-full
+      ca_cert: /etc/ssl/apsaradb-ca.pem
+  check_mode: true
+  register: preview
+
+- name: Promote, unless anything has changed since then
+  alicloud.rds.replication_link_promotion:
+    <<: *promotion
+    expect: "{{ preview.digest }}"
+
+- name: Promote by the service alone, after writes were stopped and the lag was measured
   alicloud.rds.replication_link_promotion:
     region_id: cn-shanghai
     dr_instance_id: pgm-uf6wjk5xexample
@@ -169,7 +192,7 @@ topology:
   type: dict
   contains:
     before:
-      description: The roles as the instances told them first.
+      description: The roles as the instances reported them first.
       type: dict
       contains: &topology
         primary:
@@ -189,14 +212,16 @@ topology:
           contains: *side
         link_state:
           description:
-            - V(streaming), V(creating), V(disconnect), V(none), or V(unknown) where the task log does not tell.
+            - V(streaming), V(creating), V(disconnect), V(none), or V(unknown) where the task log does not say.
           type: str
     after:
-      description: The roles as the instances told them last.
+      description: The roles as the instances reported them last.
       type: dict
       contains: *topology
 checks:
-  description: The guards, each with a stable id. Empty if there was nothing to do.
+  description:
+    - What was checked, each with a stable id. With O(postgres) the checks of
+      M(alicloud.rds.replication_link_verify), without it the guards of the service. Empty if there was nothing to do.
   returned: always
   type: list
   elements: dict
@@ -208,7 +233,7 @@ checks:
     note: {description: What is wrong., type: str}
     remedy: {description: What to do about it., type: str}
 lag:
-  description: How far the DR instance was behind, as the service told it; null where it does not tell.
+  description: How far the DR instance was behind, as measured or as the service reports it; null if neither is known.
   returned: always
   type: dict
   contains:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from urllib.parse import quote
 
 import pytest
@@ -64,7 +65,7 @@ def test_a_link_is_previewed_approved_made_as_planned_and_verified(awx, rds_emul
 
     def approve(_node, artifacts):
         assert creates("false") == []
-        preview = artifacts["dr_link_preview"]
+        preview = artifacts["alicloud_rds_preview"]
         assert preview["link"]["source_instance_name"] == source
         assert {check["result"] for check in preview["checks"]} == {"success"}
         plans.append(artifacts["dr_link_dry_run_task_id"])
@@ -88,7 +89,7 @@ def test_a_link_is_previewed_approved_made_as_planned_and_verified(awx, rds_emul
 
 
 def test_a_promotion_is_launched_as_a_check_and_for_real(awx, linked):
-    given = {"dr_link_dr_instance_id": linked.dr, "rds_dr_fence": "no"}
+    given = {"dr_link_dr_instance_id": linked.dr, "dr_link_fence": "no"}
     planned = {**given, "dr_link_promote_mode": "planned", "dr_link_skip_checks": ["logical_slots"]}
     job = awx.launch("RDS DR promote", planned, job_type="check")
     assert job.status == "successful", job.output
@@ -100,3 +101,61 @@ def test_a_promotion_is_launched_as_a_check_and_for_real(awx, linked):
     assert job.status == "successful", job.output
     assert len(linked.sent("DeleteReplicationLink")) == 1
     assert not linked.value(linked.dr, "pg_is_in_recovery()")
+
+
+def test_a_planned_promotion_is_previewed_approved_done_as_previewed_and_protected(awx, linked):
+    spare = linked.rds.add_instance(id=f"{linked.dr}-spare", region_id="cn-hangzhou")["id"]
+    answers = {
+        "dr_link_dr_instance_id": linked.dr,
+        "dr_link_fence": "yes",
+        "dr_link_spare_instance_id": spare,
+        "dr_link_spare_region_id": "cn-hangzhou",
+    }
+    names = ["RDS DR verify", *(f"RDS DR {name}" for name in ("promotion preview", "promotion apply", "reprotect"))]
+
+    def approve_late(_node, artifacts):
+        assert {check["result"] for check in artifacts["alicloud_rds_promotion"]["checks"]} == {"success"}
+        linked.rds.sql(linked.source, "CREATE UNLOGGED TABLE later (id int)", "shop")
+        return True
+
+    late = list(awx.workflow("RDS DR planned promotion", answers, approve_late))
+    ends = zip(names, ("successful", "successful", "failed"), strict=False)
+    assert [(job.name, job.status) for job in late] == [*ends]
+    assert "preview again" in late[-1].output
+    assert linked.sent("DeleteReplicationLink") == [] and not linked.is_shut(linked.source)
+
+    digests = []
+
+    def approve(_node, artifacts):
+        digests.append(artifacts["alicloud_rds_expect"])
+        return True
+
+    jobs = list(awx.workflow("RDS DR planned promotion", answers, approve))
+    assert [(job.name, job.status) for job in jobs] == [(name, "successful") for name in names], jobs[-1].output
+    done = jobs[2].artifacts["alicloud_rds_promotion"]
+    assert (done["outcome"], done["fence"]["state"], done["digest"]) == ("promoted", "up", digests[0])
+    assert linked.is_shut(linked.source) and "created, streaming" in jobs[3].output
+    assert all(name.startswith("alicloud_rds_") for job in jobs for name in job.artifacts)
+
+    opened = awx.launch("RDS DR unfence", {"dr_link_dr_instance_id": linked.dr})
+    assert opened.status == "successful", opened.output
+    assert "No fence is recorded at a primary that answers" in opened.output and linked.is_shut(linked.source)
+
+
+def test_a_digest_of_the_caller_wins_over_the_one_that_a_workflow_hands_on(linked, tmp_path):
+    given = {**linked.variables, "dr_link_promote_mode": "planned"}
+    stale = "0123456789abcdef"
+
+    def preview(*options, fails=False, **variables):
+        run = linked.run(linked.rds, "alicloud.rds.promote", {**given, **variables}, "--check", *options)
+        assert (run.returncode != 0) == fails, run.output
+        assert ("preview again" in run.output) == fails
+        return run
+
+    digest = re.search("dr_link_expect=([0-9a-f]{16})", preview(alicloud_rds_expect=None).output)[1]
+    preview(alicloud_rds_expect=stale, fails=True)
+    preview(alicloud_rds_expect=stale, dr_link_expect=digest)
+    preview(alicloud_rds_expect=digest, dr_link_expect=stale, fails=True)
+    inventory = tmp_path / "hosts.yml"
+    inventory.write_text(f"all: {{hosts: {{dr: {{dr_link_expect: '{stale}'}}}}}}\n")
+    preview("-i", str(inventory), dr_link_hosts="all", alicloud_rds_expect=digest, fails=True)

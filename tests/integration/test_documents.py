@@ -9,11 +9,19 @@ import yaml
 
 from .conftest import PASSWORD, ROOT
 
+QUOTED = "'" + PASSWORD.replace("'", "''") + "'"
 MESSAGE = r"The precheck of (?:(?!The precheck of).)*?\[PrecheckFailed,\s+request id [\w-]+\]"
 
 
 def blocks(page: str, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", (ROOT / page).read_text("utf-8"), re.DOTALL)
+
+
+def paste(pair, statements: str, database: str = "postgres") -> None:
+    """Run statements at the source, with a password."""
+    for statement in re.sub(r"--.*", "", statements).replace("'...'", QUOTED).split(";"):
+        if statement.strip():
+            pair.rds.sql(pair.source, statement, database)
 
 
 def for_this_pair(text: str, pair) -> str:
@@ -62,10 +70,21 @@ def test_the_ram_policy_allows_the_main_job_and_names_what_else_is_missing(pair,
 def test_the_source_can_be_prepared_as_the_readme_says(pair, play):
     (statements,) = blocks("README.md", "sql")
     pair.rds.sql(pair.source, "DROP ROLE dr_sync")
-    for statement in (
-        re.sub(r"--.*", "", statements).replace("'...'", "'" + PASSWORD.replace("'", "''") + "'").split(";")
-    ):
-        if statement.strip():
-            pair.rds.sql(pair.source, statement)
+    paste(pair, statements)
     run = play(pair.rds, "alicloud.rds.preview", pair.variables)
     assert run.returncode == 0, run.output
+
+
+def test_the_source_can_be_prepared_by_hand_as_the_playbook_does(pair, play):
+    accounts, tables, _system = blocks("docs/operate.md", "sql")
+    paste(pair, "DROP ROLE dr_sync; CREATE ROLE shop_owner; CREATE DATABASE shop OWNER shop_owner")
+    paste(pair, "CREATE ROLE admin LOGIN SUPERUSER PASSWORD '...'")
+    paste(pair, accounts)
+    paste(pair, tables, "dr_link")
+    admin = {"source": {"login_user": "admin", "login_password": PASSWORD}}
+    login = {"login_user": "dr_operator", "login_password": PASSWORD, "instances": admin}
+    variables = {**pair.variables, "dr_link_fence": True, "dr_link_postgres": login}
+    run = play(pair.rds, "alicloud.rds.prepare_source", variables)
+    assert run.returncode == 0 and run.changed() == 0, run.output
+    paste(pair, "REVOKE pg_signal_backend FROM dr_operator")
+    assert play(pair.rds, "alicloud.rds.prepare_source", variables).changed() == 1

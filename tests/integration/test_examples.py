@@ -15,6 +15,10 @@ import yaml
 from tests.rds_emulator.client import Emulator
 
 from .conftest import PASSWORD, ROOT, account, playbook_environment
+from .operating import SECRET as OPERATOR_PASSWORD
+from .operating import linked
+
+__all__ = ["linked"]  # a fixture
 
 DR, SOURCE = "pgm-uf6wjk5xexample", "pgm-bp1trqb4pexample"  # as the examples have them
 SECRET = "examples-secret-of-the-emulator"
@@ -82,6 +86,30 @@ def test_examples_of_all_modules(rds, play):
     operated = run(play, rds, *rebuild, planned, forced, lag_bytes=0)
     assert operated.changed() == 4, "the second rebuild is confirmed, so it is sent whatever the log says"
     assert links(rds) == {"pgm-example1"}, "the others are promoted"
+
+
+def test_examples_that_ask_postgresql(linked, play):
+    """With the ids and the login of the test: here that they are right as they stand."""
+    rds = linked.rds
+    source = {"source_category": "aliyunRDS", "source_instance_name": linked.source, "source_address": None,
+              "source_instance_region_id": "cn-hangzhou", "replicator_password": PASSWORD}  # fmt: skip
+    spare = rds.add_instance(id=f"{linked.dr}-spare")["id"]
+    query = {"database": "shop", "sql": "SELECT count(*) > 0 FROM orders", "expect": "True"}
+    drill = {**source, "spare_instance_id": spare, "duration": 1, "report_dir": None, "queries": [query]}
+    tasks = [
+        (examples(rds, "replication_link_verify")[0], {}),
+        (examples(rds, "replication_link_fence")[0], {}),
+        (examples(rds, "replication_source")[0], source),
+        (examples(rds, "replication_link_drill")[0], drill),
+    ]
+    for task, changes in tasks:
+        module = next(name for name in task if name.startswith("alicloud.rds."))
+        mine = {"dr_instance_id": linked.dr} if "dr_instance_id" in task[module] else {}
+        login = {"postgres": {"login_user": "dr_operator", "login_password": OPERATOR_PASSWORD}}
+        merged = {**task[module], **mine, **login, **changes}
+        task[module] = {name: value for name, value in merged.items() if value is not None}
+    done = run(play, rds, *(task for task, _changes in tasks))
+    assert done.returncode == 0 and done.changed() == 1, "the drill; the others find all as it has to be"
 
 
 def test_the_example_of_a_fleet(rds, play):

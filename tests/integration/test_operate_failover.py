@@ -75,9 +75,19 @@ def test_forced_promotion_does_not_need_the_source(linked):
     assert not linked.value(linked.dr, "pg_is_in_recovery()")
 
 
+HOOK = """
+- ansible.builtin.debug:
+    msg: "HOOK @NAME@ ran{{ result if dr_link_operation is defined else '' }}"
+  vars:
+    result: ": {{ dr_link_operation.outcome }} at {{ where }}"
+    now: "{{ (dr_link_operation.topology or {}).after.primary | default({}) }}"
+    where: "{{ now.connection_string ~ ':' ~ now.port if now else 'none' }}"
+"""
+
+
 def test_task_files_of_the_user_run_before_after_and_on_failure(linked, tmp_path):
     for name in ("before", "after", "failure"):
-        (tmp_path / f"{name}.yml").write_text(f"- ansible.builtin.debug: {{msg: 'HOOK {name} ran'}}\n")
+        (tmp_path / f"{name}.yml").write_text(HOOK.replace("@NAME@", name))
     names = {"before_promote": "before", "after_promote": "after", "on_failure": "failure"}
     hooks = {f"dr_link_{variable}": str(tmp_path / f"{name}.yml") for variable, name in names.items()}
     hooks["dr_link_promote_mode"] = "planned"
@@ -85,11 +95,12 @@ def test_task_files_of_the_user_run_before_after_and_on_failure(linked, tmp_path
     assert "no.yml: no such task file" in absent.output and linked.sent("DeleteReplicationLink") == []
     linked.rds.break_link(linked.dr, "replay_paused")
     failed = linked.play("promote", fails=True, **hooks)
-    assert "HOOK before ran" in failed.output and "HOOK failure ran" in failed.output
+    assert "HOOK before ran" in failed.output and "HOOK failure ran: not_sent at none" in failed.output
     assert "HOOK after ran" not in failed.output
     linked.rds.repair_link(linked.dr)
     done = linked.play("promote", **hooks)
-    assert "HOOK after ran" in done.output and "HOOK failure ran" not in done.output
+    port = linked.rds.instances[linked.dr]["port"]
+    assert f"HOOK after ran: promoted at 127.0.0.1:{port}" in done.output and "HOOK failure ran" not in done.output
     assert "Nothing keeps" in done.output, "without a fence it is said"
 
 

@@ -1,10 +1,9 @@
 #!/usr/bin/env bash
-# Build the collection, install it with its dependencies into an empty folder, pass it through galaxy-importer, the gate
+# Build the collection, install it into an empty folder, pass it through galaxy-importer, the gate
 # of Galaxy and Automation Hub. The archive stays in .build/package. Started by `make package` in the root of the
 # collection; with --release, by `make release-check`, the changelog of a version that is not released yet is rehearsed.
 set -euo pipefail
 
-collections=$PWD/.build/collections/ansible_collections
 work=$PWD/.build/package
 rm -rf "$work"
 mkdir -p "$work/home"
@@ -16,10 +15,7 @@ if [[ ${1:-} == --release ]] && compgen -G 'changelogs/fragments/*' >/dev/null; 
 fi
 ansible-galaxy collection build --output-path "$work" "$work/source"
 
-# Galaxy would bring the dependencies. Here those are used that lie ready; that their versions fit is seen all the same.
 export ANSIBLE_COLLECTIONS_PATH=$work/installed
-mkdir -p "$work/installed/ansible_collections/community"
-cp -R "$collections/community/postgresql" "$work/installed/ansible_collections/community/"
 ansible-galaxy collection install --offline -p "$work/installed" "$work"/*.tar.gz
 ansible-galaxy collection verify --offline alicloud.rds
 modules=("$work"/installed/ansible_collections/alicloud/rds/plugins/modules/[!_]*.py)

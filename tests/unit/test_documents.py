@@ -8,6 +8,9 @@ from pathlib import Path
 
 from ansible_collections.alicloud.rds.plugins.module_utils._api import errors as _errors
 from ansible_collections.alicloud.rds.plugins.module_utils._dr import precheck as _precheck
+from ansible_collections.alicloud.rds.plugins.module_utils._dr import source as _source
+from ansible_collections.alicloud.rds.plugins.module_utils._dr import verification as _verification
+from ansible_collections.alicloud.rds.plugins.plugin_utils import _reports
 from tests.tools.error_page import page
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -55,3 +58,24 @@ def test_every_option_of_a_link_has_its_name_of_the_api():
     assert len(documented) == 10
     for option, parameter in documented:
         assert f"| `{parameter}` | `{option}` |" in page
+
+
+def test_operating_a_link_lists_every_check_metric_and_table():
+    text = (ROOT / "docs/operate.md").read_text("utf-8")
+    checks = text.partition("\n## Checks\n")[2].partition("\n## ")[0]
+    listed = [name for row in re.findall(r"(?m)^\| (`.*?) \|", checks) for name in re.findall(r"`(\w+)`", row)]
+    assert tuple(listed) == _verification.CHECK_IDS
+    metrics = text.partition("\n## Metrics and reports\n")[2].partition("\n## ")[0]
+    assert re.findall(r"(?m)^\| `(\w+)`", metrics) == list(_reports._HELP)
+    statements = " ".join(text.split())
+    for table, columns in (("dr_link_canary", _source.CANARY), ("dr_link_fence", _source.FENCE)):
+        assert f"CREATE TABLE {table} ({columns});" in statements
+
+
+def test_every_heading_that_a_page_links_to_exists():
+    for path in PAGES:
+        for target, heading in re.findall(r"\]\((?!https?://)([^)#]*)#([^)]+)\)", path.read_text("utf-8")):
+            linked = (path.parent / target if target else path).read_text("utf-8")
+            known = {re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-")
+                     for title in re.findall(r"(?m)^#+ (.*)$", linked)}  # fmt: skip
+            assert heading in known, f"{path.name}: {target}#{heading}"

@@ -19,6 +19,7 @@ from ansible_collections.alicloud.rds.plugins.module_utils._ansible.links import
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import Operation
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.specs import REPLICATION_LINK_DRILL, refuse
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.verify import logins_of
+from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.drill import Drill, DrillOrder, Services
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.link import ReplicationLinks
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.report import html, markdown
@@ -55,13 +56,18 @@ def drill(options: Mapping[str, Any], clients: Clients, check_mode: bool) -> dic
         "versions": {"python": platform.python_version()},
         "samples": [],
     }
-    report = done.run()
-    return {
-        "changed": True,
-        "outcome": report["outcome"],
-        "report": report,
-        "report_file": _file(report, folder, "html"),
-    }
+    try:
+        report = done.run()
+    except RdsError as error:
+        error.context |= _fields(done.report, folder)
+        raise
+    return {**_fields(report, folder), "outcome": report["outcome"]}
+
+
+def _fields(report: Mapping[str, Any], folder: str | None) -> dict[str, Any]:
+    is_linked = "create" in (report.get("task_ids") or {})
+    is_preview = report["outcome"] == "previewed"
+    return {"changed": is_linked or is_preview, "report": report, "report_file": _file(report, folder, "html")}
 
 
 def _keep(report: Mapping[str, Any], folder: str | None) -> None:

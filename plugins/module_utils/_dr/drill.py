@@ -93,7 +93,8 @@ class Drill:
         try:
             self._carry_out()
         except (RdsError, PostgresError) as error:
-            self._end("failed", getattr(error, "message", None) or str(error))
+            if self.report["ended"] is None:
+                self._end("failed", (getattr(error, "message", None) or str(error)).rstrip("."))
             if isinstance(error, RdsError):
                 error.context = {"report": self.report}
                 raise
