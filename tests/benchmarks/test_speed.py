@@ -240,6 +240,52 @@ def test_fleet(tmp_path):
     print(f"\n300 creates at {CREATES_PER_SECOND} a second: {ratio}.")
 
 
+VERIFIED = int(os.environ.get("BENCH_VERIFIED", "300"))
+
+
+def test_verify(tmp_path):
+    """Links verified in one task, both PostgreSQL servers asked for each, against the service's reads alone.
+
+    The service reports that many links; all of them are said to lie at one pair of real clusters.
+    """
+    ansible = str(Path(sys.executable).with_name("ansible-playbook"))
+    admin = {"login_user": "admin", "login_password": "admin"}
+    operator = {"login_user": "dr_operator", "login_password": "operator"}
+    account = {"replicator_account": "dr_sync", "replicator_password": PASSWORD}
+
+    def play(rds: Emulator, module: str, **options: Any) -> float:
+        task = {f"alicloud.rds.{module}": options}
+        command = [ansible, str(playbook(tmp_path, task, 1, "{{ ansible_playbook_python }}"))]
+        return measure(command, cwd=tmp_path, env=playbook_environment(rds, tmp_path))[0]
+
+    fleet = {**fleet_seed(VERIFIED), "limits": {}}
+    with Emulator(engine="postgres") as real, Emulator(seed=fleet, engine="memory") as rds:
+        superuser = {"name": "admin", "password": "admin", "attributes": ["LOGIN", "SUPERUSER"]}
+        port = real.add_source(name="measured", accounts=[superuser])["port"]
+        place = {"source_address": "127.0.0.1", "source_port": port, **account}
+        logins = {**operator, "instances": [{"name": "source", **admin}]}
+        play(real, "replication_source", **place, postgres=logins)
+        standby = real.add_instance(id="pgm-measured")
+        play(real, "replication_link", dr_instance_id=standby["id"], **place)
+        links = [{"dr_instance_id": name} for name in rds.instances]
+        there = {"source_address": "127.0.0.1", "source_port": rds.sources["onprem"]["port"], **account}
+        play(rds, "replication_links", links=links, creates_per_second=100000.0, **there)
+
+        sides = [{"name": name, "host": "127.0.0.1", "port": standby["port"]} for name in rds.instances]
+        sides.append({"name": "source", "host": "127.0.0.1", "port": port})
+        forms = {
+            "the service alone": {"skip_checks": ["both_sides_reachable"]},
+            "both servers, no row": {"postgres": {**operator, "instances": sides}, "skip_checks": ["canary"]},
+            "both servers, and a row followed": {"postgres": {**operator, "instances": sides}},
+        }
+        costs = {what: play(rds, "replication_link_verify", links=links, **options) for what, options in forms.items()}
+    least = costs["the service alone"]
+    print(f"\n\n| {VERIFIED} links verified in one task | s | to the service alone | ms a link |")
+    print("| --- | --- | --- | --- |")
+    for what, seconds in costs.items():
+        print(f"| {what} | {seconds:.1f} | {seconds / least:.1f} | {1000 * seconds / VERIFIED:.0f} |")
+
+
 IMPORTS = {
     "the bare interpreter": "pass",
     "requests": "import requests",

@@ -40,6 +40,7 @@ _LIBPQ = {
     "port": "port",
 }
 _PAUSE = 1.0  # seconds between two looks
+_LINKS = 4  # at work for each thread: most wait for their row, and each holds sessions, maybe all at one source
 _EMPTY: dict[str, Any] = {
     "changed": False,
     "outcome": None,
@@ -63,7 +64,8 @@ def verify(options: Mapping[str, Any], clients: Clients, check_mode: bool) -> di
         + [f"skip_checks names what is no check: {wrong}. The checks are {', '.join(CHECK_IDS)}"] * bool(wrong)
     )
     pools = Pools(clients)
-    fleet: Fleet[dict[str, Any]] = Fleet(options["concurrency"], clients.report, "verified")
+    at_once = _LINKS * options["concurrency"]
+    fleet: Fleet[dict[str, Any]] = Fleet(options["concurrency"], clients.report, "verified", at_once)
     try:
         callers = [FleetCaller(pools.of(entry), fleet) for entry in entries]
         jobs = [_steps(entry, caller, pools, fleet, check_mode) for entry, caller in zip(entries, callers, strict=True)]

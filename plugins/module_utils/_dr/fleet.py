@@ -9,7 +9,8 @@ import heapq
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any, Generic
 
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
@@ -42,17 +43,21 @@ class FleetCaller:
 class Fleet(Generic[Found]):
     """A scheduler of generators in a few threads. What one of them raises is its own result."""
 
-    def __init__(self, concurrency: int, report: Report | None = None, what: str = "finished") -> None:
+    def __init__(
+        self, concurrency: int, report: Report | None = None, what: str = "finished", at_once: int | None = None
+    ) -> None:
         """Prepare.
 
         :param concurrency: threads, each with a client of its own
         :param what: what a finished one is called in the line of progress
+        :param at_once: how many may have begun and not ended, for those that hold something while they wait
         """
-        self._concurrency, self._report, self._what = concurrency, report, what
+        self._concurrency, self._report, self._what, self._at_once = concurrency, report, what, at_once
         self._stages: dict[str, str] = {}
         self._turn = threading.Condition()
         self._due: list[tuple[float, int, int]] = []  # (when, order, which)
         self._order = 0
+        self._later: Iterator[int] = iter(())  # those that have not begun
         self._results: dict[int, Found | BaseException] = {}
         self.is_stopped = False
 
@@ -69,8 +74,8 @@ class Fleet(Generic[Found]):
 
         Whatever interrupts the main thread ends it at once; what was started is left to the next run.
         """
-        self._jobs = jobs
-        for number in range(len(jobs)):
+        self._jobs, self._later = jobs, iter(range(len(jobs)))
+        for number in islice(self._later, self._at_once):
             self._push(0.0, number)
         threads = [threading.Thread(target=self._work, daemon=True) for _n in range(min(self._concurrency, len(jobs)))]
         started = shown = time.monotonic()
@@ -121,6 +126,8 @@ class Fleet(Generic[Found]):
     def _finish(self, number: int, result: Found | BaseException) -> None:
         with self._turn:
             self._results[number] = result
+            for following in islice(self._later, 1):
+                self._push(0.0, following)
             self._turn.notify_all()
 
     def _line(self, names: Sequence[str]) -> str:

@@ -96,7 +96,6 @@ def look(client: Caller, at: Callable[[str | None], Caller], question: Look) -> 
     try:
         # The standby first: what the primary writes in between makes the lag appear larger, never smaller.
         standby = asked(seen.standby, question.logins, sessions)
-        yield 0.0
         primary = asked(seen.primary, question.logins, sessions) if seen.primary else None
         seen = replace(seen, standby=standby, primary=primary)
         if question.follow_row and seen.link_state != "none" and seen.primary and _can_follow(seen):

@@ -17,7 +17,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -255,8 +255,9 @@ def _oldest_wal(session: Session) -> str | None:
 
 def _contents(session: Session, database: str) -> dict[str, Any] | str:
     """Return what only a session in a database can see, or the reason why there is none."""
+    is_here = database == session.database
     try:
-        with Session(session.login, database) as inside:
+        with nullcontext(session) if is_here else Session(session.login, database) as inside:
             found: dict[str, Any] = json.loads(inside.value(CONTENTS))
             return found
     except PostgresError as error:

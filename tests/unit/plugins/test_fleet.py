@@ -325,3 +325,28 @@ def test_progress_is_one_line_for_all(fleet, monkeypatch):
         report=report,
     )
     assert f"0 of {SIZE} streaming, 11 in basebackup, 1 failed" in lines, lines
+
+
+@pytest.mark.parametrize("at_once", [1, 3, 40, None])
+def test_no_more_have_begun_than_may_be_at_work_at_once(at_once):
+    """Each may hold sessions at a server while it waits."""
+    lock, at_work, most = threading.Lock(), 0, 0
+
+    def job(number):
+        nonlocal at_work, most
+        with lock:
+            at_work += 1
+            most = max(most, at_work)
+        for _wait in range(3):
+            yield 0.01
+        with lock:
+            at_work -= 1
+        if number % 5 == 0:
+            raise ValueError(number)
+        return number
+
+    fleet: Fleet[int] = Fleet(2, at_once=at_once)
+    ended = fleet.run([str(number) for number in range(20)], [job(number) for number in range(20)])
+    assert most == min(at_once or 20, 20)
+    assert [end if isinstance(end, int) else end.args[0] for end in ended] == list(range(20))
+    assert [number for number, end in enumerate(ended) if isinstance(end, ValueError)] == [0, 5, 10, 15]
