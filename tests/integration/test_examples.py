@@ -15,6 +15,10 @@ import yaml
 from tests.rds_emulator.client import Emulator
 
 from .conftest import PASSWORD, ROOT, account, playbook_environment
+from .operating import SECRET as OPERATORS
+from .operating import linked
+
+__all__ = ["linked"]  # a fixture
 
 DR, SOURCE = "pgm-uf6wjk5xexample", "pgm-bp1trqb4pexample"  # as the examples have them
 SECRET = "examples-secret-of-the-emulator"
@@ -41,14 +45,14 @@ def rds():
         yield emulator
 
 
-def examples(rds, module, dr="pgm-example0"):
+def examples(rds, module, dr="pgm-example0", port=None):
     """The tasks of a module's examples, in one's own place."""
     source = (ROOT / f"plugins/modules/{module}.py").read_text("utf-8")
     text = re.search(r'^EXAMPLES = r"""\n(.*?)"""', source, re.DOTALL | re.MULTILINE)[1]
     tasks = yaml.safe_load(text.replace(DR, dr).replace(f"{SOURCE}.pg.rds.aliyuncs.com", "127.0.0.1"))
     for options in (task.get(f"alicloud.rds.{module}", {}) for task in tasks):
         if options.get("source_address") == "10.20.0.15":
-            options |= {"source_address": "127.0.0.1", "source_port": rds.sources["onprem"]["port"]}
+            options |= {"source_address": "127.0.0.1", "source_port": port or rds.sources["onprem"]["port"]}
         elif "source_address" in options:
             options["source_port"] = rds.instances[SOURCE]["port"]
     return tasks
@@ -77,11 +81,31 @@ def test_examples_of_all_modules(rds, play):
 
     rds.break_link("pgm-example2", "wal_removed")
     rebuild = examples(rds, "replication_link_rebuild", dr="pgm-example2")
-    planned, forced = examples(rds, "replication_link_promotion")
+    *_with_postgresql, planned, forced = examples(rds, "replication_link_promotion")
     forced["alicloud.rds.replication_link_promotion"] |= {"dr_instance_id": "pgm-example2", "confirm": "pgm-example2"}
     operated = run(play, rds, *rebuild, planned, forced, lag_bytes=0)
     assert operated.changed() == 4, "the second rebuild is confirmed, so it is sent whatever the log says"
     assert links(rds) == {"pgm-example1"}, "the others are promoted"
+
+
+def test_examples_that_ask_postgresql(linked, play):
+    rds, port = linked.rds, linked.rds.instances[linked.source]["port"]
+    rds.sql(linked.source, "CREATE ROLE admin LOGIN SUPERUSER PASSWORD '{}'".format(PASSWORD.replace("'", "''")))
+    prepared = examples(rds, "replication_source", port=port)
+    verified = examples(rds, "replication_link_verify", dr=linked.dr)
+    opened = examples(rds, "replication_link_fence", dr=linked.dr)
+    preview, apply, *_by_the_service = examples(rds, "replication_link_promotion", dr=linked.dr)
+    for task in (tasks := [*prepared, *verified, *opened, preview, apply]):
+        (options,) = [value for name, value in task.items() if name.startswith("alicloud.rds.")]
+        for name in ("ssl_mode", "ca_cert"):  # the clusters have no TLS
+            options["postgres"].pop(name, None)
+        for side in options["postgres"].get("instances", []):
+            at_source = {"name": linked.source, "host": "127.0.0.1", "port": port}
+            side |= {"login_user": "admin"} if side["name"] == "source" else at_source
+    passwords = {"vault_dr_operator_password": OPERATORS, "vault_admin_password": PASSWORD}
+    done = run(play, rds, *tasks, links=[{"dr_instance_id": linked.dr}], **passwords)
+    assert done.changed() == 2, "the preview and the promotion"
+    assert linked.is_shut(linked.source) and not linked.value(linked.dr, "pg_is_in_recovery()")
 
 
 def test_the_example_of_a_fleet(rds, play):
