@@ -60,9 +60,9 @@ def test_no_level_of_check_mode_lets_a_write_through(linked, play):
 def state(linked):
     """What a write would have left at the source."""
     columns = "(SELECT count(*) FROM dr_link_canary) AS rows, to_regclass('another_canary') IS NULL AS no_table"
-    reading = "(SELECT count(*) FROM dr_link_fence) AS fence, pg_postmaster_start_time()::text AS started"
-    shut = "(SELECT count(*) FROM pg_database WHERE NOT datallowconn) AS shut"
-    return linked.rds.sql(linked.source, f"SELECT {columns}, {reading}, {shut}", "dr_link")
+    fence = "(SELECT count(*) FROM dr_link_fence) AS fences, (SELECT array_agg(datallowconn) FROM pg_database) AS open"
+    reading = "current_setting('default_transaction_read_only') AS fence, pg_postmaster_start_time()::text AS started"
+    return linked.rds.sql(linked.source, f"SELECT {columns}, {fence}, {reading}", "dr_link")
 
 
 def test_no_level_of_check_mode_creates_a_link(pair, play):

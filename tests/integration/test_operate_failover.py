@@ -79,7 +79,8 @@ HOOK = """
 - ansible.builtin.debug:
     msg: "HOOK @NAME@ ran{{ result if dr_link_operation is defined else '' }}"
   vars:
-    result: ": {{ dr_link_operation.outcome }} at {{ where }}"
+    result: ": {{ dr_link_operation.outcome }} at {{ where }}{{ why }}"
+    why: "{{ (' since ' ~ ansible_failed_result.msg) if ansible_failed_result is defined else '' }}"
     now: "{{ (dr_link_operation.topology or {}).after.primary | default({}) }}"
     where: "{{ now.connection_string ~ ':' ~ now.port if now else 'none' }}"
 """
@@ -95,7 +96,8 @@ def test_task_files_of_the_user_run_before_after_and_on_failure(linked, tmp_path
     assert "no.yml: no such task file" in absent.output and linked.sent("DeleteReplicationLink") == []
     linked.rds.break_link(linked.dr, "replay_paused")
     failed = linked.play("promote", fails=True, **hooks)
-    assert "HOOK before ran" in failed.output and "HOOK failure ran: not_sent at none" in failed.output
+    assert "HOOK before ran" in failed.output
+    assert "HOOK failure ran: not_sent at none since The promotion was refused" in failed.output
     assert "HOOK after ran" not in failed.output
     linked.rds.repair_link(linked.dr)
     done = linked.play("promote", **hooks)
