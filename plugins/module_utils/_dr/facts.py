@@ -118,6 +118,8 @@ def fence_methods(facts: Facts) -> dict[str, list[str]]:
         sessions.append(f"sessions of superusers cannot be ended ({people(facts['superuser_sessions'])})")
     system = [] if superuser or facts["alter_system"] else [f"{user} may not ALTER SYSTEM"]
     system += [] if facts["allow_alter_system"] else ["allow_alter_system is off"]
+    where = f"in database {facts['database']}"  # the right on a function is one of its database
+    system += [] if facts["reload"] else [f"{facts['user']} may not call pg_reload_conf() {where}"]
     system += [f"{whose(row)} sets {row['setting']}" for row in read_only_settings(facts, False)]
     return {"database": table + owners + sessions, "system": table + system + sessions, "hook": table}
 

@@ -34,7 +34,9 @@ HOLES = (
     "method system stops transactions that begin without saying READ WRITE: a client may still say "
     "SET default_transaction_read_only = off, or BEGIN READ WRITE"
 )
+_WRITES = "SET default_transaction_read_only = off"  # for the session that holds the fence, and no other
 _UNIQUE = "23505"
+_HOOK_READS = 8  # empty reads in a row that prove somebody else's fence: a pool logs in again within a second or two
 _APART = 0.25  # seconds between two reads that must both be empty
 _SETTING = "default_transaction_read_only"
 
@@ -97,9 +99,11 @@ def put_up(session: Session, facts: Mapping[str, Any], wanted: Fence) -> Fence:
     names = databases_to_shut(facts) if wanted.method != "system" else []
     originals: dict[str, Any] = dict.fromkeys(names, True)
     if wanted.method == "system":
+        session.run(f"RESET {_SETTING}")
         rows = session.rows(f"SELECT setting, sourcefile FROM pg_settings WHERE name = '{_SETTING}'")
         own = str(rows[0]["sourcefile"] or "").endswith("postgresql.auto.conf")
         originals = {_SETTING: rows[0]["setting"] if own else None}
+    session.run(_WRITES)
     values = {**asdict(wanted), "originals": json.dumps(originals)}
     try:
         with session.transaction():
@@ -146,7 +150,7 @@ def end_sessions(session: Session, fence: Fence, timeout: float) -> Effect:
             break
         if not found.sessions:
             empty += 1
-            if empty == 2:
+            if empty == (_HOOK_READS if fence.method == "hook" else 2):
                 return found
         else:
             empty = 0
@@ -172,6 +176,7 @@ def take_down(session: Session, fence: Fence) -> None:
     :raises RdsError: FenceFailed if something is not as it was
     :raises PostgresError: with kind `unclear` if it may still be up
     """
+    session.run(_WRITES)
     if fence.method == "system" and _SETTING in fence.originals:
         _alter_system(session, fence.originals[_SETTING])
     with session.transaction():
@@ -249,11 +254,12 @@ class Fencer:
             return FenceResult(True, "previewed", "up", "none", wanted, [text])
         with self._session(end) as session:
             lock(session, run)
-            fence = put_up(session, end.facts, wanted)
             try:
+                fence = put_up(session, end.facts, wanted)
                 end_sessions(session, fence, self._timeout)
-            except RdsError:
-                take_down(session, fence)
+            except BaseException as error:
+                if getattr(error, "code", "") != "FenceExists":  # another one's
+                    self._undo(end, run)
                 raise
         return FenceResult(True, "fenced", "up", "none", fence, [f"{end.name} is fenced: no session is left."])
 
@@ -283,6 +289,13 @@ class Fencer:
         return FenceResult(
             True, "unfenced", "none", "up", fence, [f"{end.name} accepts connections as before its fence."]
         )
+
+    def _undo(self, end: End, run: str) -> None:
+        """Take down what this run has put up, in a session of its own."""
+        with self._session(end) as fresh:
+            record = read_record(fresh)
+            if record is not None and record.run == run:
+                take_down(fresh, record)
 
     def _refuse_old(self, old: End) -> None:
         """Refuse to open an old primary while the instance that was its standby is a primary, or may be one."""

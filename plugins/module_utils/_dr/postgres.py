@@ -434,6 +434,7 @@ SELECT json_build_object(
   'monitor', pg_has_role(current_user, 'pg_read_all_stats', 'USAGE'),
   'signal', pg_has_role(current_user, 'pg_signal_backend', 'USAGE'),
   'alter_system', @ALTER_SYSTEM@,
+  'reload', has_function_privilege('pg_catalog.pg_reload_conf()', 'EXECUTE'),
   'allow_alter_system', coalesce(current_setting('allow_alter_system', true), 'on')::boolean,
   'standby', here.standby,
   'system_identifier', (SELECT system_identifier::text FROM pg_control_system()),

@@ -68,6 +68,7 @@ SERVER = {
     "signal": True,
     "alter_system": False,
     "allow_alter_system": True,
+    "reload": True,
     "system_identifier": "74",
     "block_size": 8192,
     "segment_size": 16 * MIB,
@@ -1022,6 +1023,11 @@ def test_a_side_without_an_address_needs_one():
         ({"alter_system": True}, [], []),
         ({"alter_system": None}, [], ["ops may not ALTER SYSTEM"]),
         ({"alter_system": True, "allow_alter_system": False}, [], ["allow_alter_system is off"]),
+        (
+            {"alter_system": True, "reload": False},
+            [],
+            ["ops may not call pg_reload_conf() in database dr_link"],
+        ),
         ({"superuser": True, "allow_alter_system": False}, [], ["allow_alter_system is off"]),
         (
             {
