@@ -73,8 +73,8 @@ def _synchronous(seen: Seen, facts: Facts, end: End) -> Check:
 def _idle_slots(facts: Facts, end: End) -> Check:
     slots = [slot for slot in facts["slots"] or [] if not slot["active"]]
     idle = [slot for slot in slots if slot["held"] or slot["status"] in ("lost", "unreserved")]
-    told = ", ".join(f"{slot['name']} ({slot['held'] or 0} bytes, {slot['status'] or 'inactive'})" for slot in idle)
-    text = f"Nobody reads the slots that hold WAL at {end.name}: {told}." if idle else ""
+    listed = ", ".join(f"{slot['name']} ({slot['held'] or 0} bytes, {slot['status'] or 'inactive'})" for slot in idle)
+    text = f"Nobody reads the slots that hold WAL at {end.name}: {listed}." if idle else ""
     drop = " ".join(f"SELECT pg_drop_replication_slot({quoted_text(slot['name'])});" for slot in idle)
     return check("slots_holding_wal", warning=text, primary=end.name, drop=drop)
 
@@ -167,15 +167,15 @@ def _what_ends(seen: Seen, facts: Facts, end: End) -> Iterator[Check]:
     else:
         yield blind("long_transactions", facts)
     prepared = facts["prepared"] or []
-    told = ", ".join(f"{row['gid']} (database {row['database']}, {row['owner']})" for row in prepared)
-    text = f"Prepared: {told}. They hold their locks, at the new primary, too." if prepared else ""
+    listed = ", ".join(f"{row['gid']} (database {row['database']}, {row['owner']})" for row in prepared)
+    text = f"Prepared: {listed}. They hold their locks, at the new primary, too." if prepared else ""
     sql_text = "in database {}: COMMIT PREPARED {}; or ROLLBACK PREPARED {};"
     finish = " ".join(sql_text.format(quoted_name(row["database"]), *[quoted_text(row["gid"])] * 2) for row in prepared)
     yield check("prepared_transactions", warning=text, primary=end.name, finish=finish)
     yield _logical_slots(seen, facts)
     enabled = facts["subscriptions"] or []
-    told = ", ".join(f"{row['name']} (database {row['database']})" for row in enabled)
-    text = f"Enabled: {told}. They start at a promoted copy." if enabled else ""
+    listed = ", ".join(f"{row['name']} (database {row['database']})" for row in enabled)
+    text = f"Enabled: {listed}. They start at a promoted copy." if enabled else ""
     sql_text = "in database {}: ALTER SUBSCRIPTION {} DISABLE;"
     disable = " ".join(sql_text.format(quoted_name(row["database"]), quoted_name(row["name"])) for row in enabled)
     yield check("subscriptions", warning=text, primary=end.name, disable=disable)
@@ -204,20 +204,20 @@ def _unlogged(facts: Facts) -> Check:
 
 
 def _canary(seen: Seen, facts: Facts, end: End) -> Iterator[Check]:
-    table, told = seen.canary_table, facts["canary"]
+    table, rights = seen.canary_table, facts["canary"]
     where, at = f"{table} in database {facts['database']}", f"At {end.name}, in database {facts['database']}:"
-    if told is None:
+    if rights is None:
         text = f"{end.name} has no table {where}, so no row was followed."
         yield check("canary", warning=text, remedy="playbook alicloud.rds.prepare_source")
-    elif told["persistence"] != "p":
+    elif rights["persistence"] != "p":
         text = f"{where} is unlogged: its rows never reach a standby."
         yield check("canary", text, remedy=f"{at} ALTER TABLE {quoted_table(table)} SET LOGGED;")
-    elif not (told["insert"] and told["select"]):
-        missing = " and ".join(right.upper() for right in ("insert", "select") if not told[right])
+    elif not (rights["insert"] and rights["select"]):
+        missing = " and ".join(right.upper() for right in ("insert", "select") if not rights[right])
         remedy = f"{at} GRANT SELECT, INSERT, DELETE ON {quoted_table(table)} TO {quoted_name(facts['user'])};"
         yield check("canary", warning=f"{facts['user']} has no privilege {missing} on {where}.", remedy=remedy)
     elif seen.canary is not None:
-        hint = f"{at} ALTER TABLE {quoted_table(table)} DISABLE ROW LEVEL SECURITY;" if told["row_security"] else ""
+        hint = f"{at} ALTER TABLE {quoted_table(table)} DISABLE ROW LEVEL SECURITY;" if rights["row_security"] else ""
         yield _followed(seen.canary, where, end.name, seen.standby.name, hint)
 
 
