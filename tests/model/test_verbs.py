@@ -97,7 +97,8 @@ ROLE_KEYS = {
     *("changed", "outcome", "request_id", "task_id", "task_name", "topology", "checks", "lag", "seconds"),
     *("endpoint", "credentials", "retries"),
 }
-KEYS_OF = {"apply": one.LINK_KEYS, "info": one.INFO_KEYS, "promote": ROLE_KEYS, "rebuild": ROLE_KEYS}
+PROMOTION_KEYS = ROLE_KEYS | {"run", "said", "fence", "digest", "events", "transactions_after_fence"}
+KEYS_OF = {"apply": one.LINK_KEYS, "info": one.INFO_KEYS, "promote": PROMOTION_KEYS, "rebuild": ROLE_KEYS}
 SEEN = 0.01  # real seconds of a rebuild, so that most of them are seen at work
 PATIENT = {"wait_timeout": 100.0 * SPEED, "settle_timeout": 0.2 * SPEED}
 State = dict[str, Any]
