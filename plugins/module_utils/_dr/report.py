@@ -32,7 +32,9 @@ def verdict(report: Report) -> str:
     message = f": {report['message']}" if report.get("message") else ""
     rpo, rto = (report.get("rpo") or {}).get("seconds"), (report.get("rto") or {}).get("total")
     if outcome == "passed" and None not in (rpo, rto):
-        message = f": the copy took over {rto:g} s after the request, and at most {rpo:g} s of writes were at risk"
+        message = (
+            f": the copy accepted its first write {rto:g} s after the request; at most {rpo:g} s of writes were at risk"
+        )
     return f"{words}{message}."
 
 
@@ -206,7 +208,8 @@ h2 { font-size: 1.05em; margin: 1.2em 0 .3em; border-bottom: 1px solid #999 }
 .verdict { font-size: 1.15em; font-weight: bold; border: 2px solid #111; padding: .5em .8em }
 table { border-collapse: collapse; width: 100% }
 td, th { text-align: left; vertical-align: top; padding: .15em .8em .15em 0; border-bottom: 1px solid #ddd;
-  overflow-wrap: anywhere }
+  overflow-wrap: break-word }
+th { white-space: nowrap }
 svg { width: 100%; height: auto; font-size: 13px }
 .axis { stroke: #111 } .event { stroke: #999; stroke-width: .7 } .rows { stroke: #111; stroke-width: .8 }
 polyline { fill: none; stroke: #111; stroke-width: 1.6 } .lag { stroke-dasharray: 6 4; stroke: #555 }
