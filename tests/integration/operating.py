@@ -111,14 +111,25 @@ class Linked:
 
 @pytest.fixture
 def linked(rds_emulator_postgres: Emulator, play: Callable[..., Played]) -> Linked:
-    rds, number = rds_emulator_postgres, next(_numbers)
+    return make_linked(rds_emulator_postgres, play, {})
+
+
+def make_linked(rds: Emulator, play: Callable[..., Played], settings: dict[str, str]) -> Linked:
+    """Return a fresh link between two fresh instances with these settings of PostgreSQL."""
+    number = next(_numbers)
     worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
     accounts = [account(), OPERATOR]
-    place = rds.add_instance(id=f"pgm-op-{worker}-src{number}", region_id="cn-hangzhou", accounts=accounts, sql=GRANTS)
+    place = rds.add_instance(
+        id=f"pgm-op-{worker}-src{number}",
+        region_id="cn-hangzhou",
+        accounts=accounts,
+        sql=GRANTS,
+        settings=settings,
+    )
     for database, statements in ((SHOP, IN_SHOP), ("dr_link", MAINTENANCE)):
         for statement in statements:
             rds.sql(place["id"], statement, database)
-    dr = rds.add_instance(id=f"pgm-op-{worker}-dr{number}")["id"]
+    dr = rds.add_instance(id=f"pgm-op-{worker}-dr{number}", settings=settings)["id"]
     given = {
         "dr_instance_id": dr,
         "source_category": "aliyunRDS",

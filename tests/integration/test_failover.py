@@ -26,7 +26,7 @@ from ansible_collections.alicloud.rds.plugins.module_utils._ansible.roles import
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.verify import VERIFY
 
 from .conftest import ROOT, eventually
-from .operating import do, linked, options_for
+from .operating import do, linked, make_linked, options_for
 
 __all__ = ["linked"]  # a fixture
 MANY = int(os.environ.get("FAILOVERS", "1"))
@@ -263,4 +263,34 @@ def test_a_session_that_cannot_be_ended_is_named_and_nothing_is_left(linked):
         done = promote(linked)
         assert done["failed"] and "psql of the boss" in done["msg"] and done["outcome"] == "not_sent"
     assert not linked.is_shut(linked.source) and linked.sent("DeleteReplicationLink") == []
+    assert do(linked, VERIFY)["outcome"] == "verified"
+
+
+def test_a_prepared_transaction_is_refused_before_the_fence(rds_emulator_postgres, play):
+    """Committed under a fence that does not shut it out, its rows would be at the old primary only."""
+    linked = make_linked(rds_emulator_postgres, play, {"max_prepared_transactions": "10"})
+    linked.rds.sql(linked.source, "CREATE ROLE app LOGIN PASSWORD 'app'")
+    linked.rds.sql(linked.source, "GRANT INSERT ON orders TO app", "shop")
+    port = linked.rds.instances[linked.source]["port"]
+    with pg8000.native.Connection("app", "127.0.0.1", "shop", port, "app") as session:
+        session.run("BEGIN")
+        session.run("INSERT INTO orders VALUES (77, 'prepared')")
+        session.run("PREPARE TRANSACTION 'late order'")
+        done = promote(linked)
+        assert done["failed"] and "late order" in done["msg"] and done["outcome"] == "not_sent"
+        assert not linked.is_shut(linked.source) and linked.sent("DeleteReplicationLink") == []
+        session.run("COMMIT PREPARED 'late order'")
+    assert promote(linked)["outcome"] == "promoted"
+    assert linked.orders(linked.dr) == 2
+
+
+def test_a_request_that_may_have_arrived_leaves_the_fence_up_and_says_how_to_go_on(linked):
+    linked.rds.add_fault(fault="status", action="DeleteReplicationLink", http_status=502, content="html")
+    done = promote(linked)
+    assert done["failed"] and done["outcome"] == "unknown" and done["fence"]["state"] == "up"
+    assert "still up" in done["msg"] and "alicloud.rds.unfence" in done["msg"] and linked.is_shut(linked.source)
+    assert len(linked.sent("DeleteReplicationLink")) == 1, "it is not sent twice"
+    found = {check["id"]: check["result"] for check in do(linked, VERIFY)["checks"]}
+    assert found["not_fenced"] == "error" and found["dr_is_standby"] == "success"
+    assert do(linked, FENCE, state="down")["outcome"] == "unfenced"
     assert do(linked, VERIFY)["outcome"] == "verified"
