@@ -68,6 +68,31 @@ options:
     default: 30.0
 """
 
+    FORMER_SOURCE = r"""
+options:
+  source_category:
+    description:
+      - The source of a link that has gone. While there is a link, the service reports it.
+    type: str
+    choices: [other, aliyunRDS]
+  source_address:
+    description:
+      - Host name or IP address of that source.
+    type: str
+  source_port:
+    description:
+      - Port of that source.
+    type: int
+  source_instance_region_id:
+    description:
+      - Region of that source, if it is an RDS instance.
+    type: str
+  source_instance_name:
+    description:
+      - Id of that source, if it is an RDS instance.
+    type: str
+"""
+
     OWN = r"""
 options:
   dr_instance_id:
@@ -114,3 +139,5 @@ options:
 ModuleDocFragment.OPTIONAL_ENTRIES = ModuleDocFragment.ENTRIES.replace(
     "    required: true\n    suboptions", "    suboptions"
 ).replace("O(replicator_account)", "C(replicator_account)")
+# The options that say what the source is.
+ModuleDocFragment.SOURCE = f"\noptions:\n{_shared.partition('  replicator_account:')[0]}"

@@ -31,28 +31,6 @@ options:
     description:
       - Id of the DR instance of production, which is verified before and after, and left alone.
     type: str
-  source_category:
-    description:
-      - Kind of the source, V(aliyunRDS) for an RDS instance.
-    type: str
-    choices: [other, aliyunRDS]
-    default: other
-  source_address:
-    description:
-      - Host name or IP address of the source. Required if O(source_category=other).
-    type: str
-  source_port:
-    description:
-      - Port of the source.
-    type: int
-  source_instance_region_id:
-    description:
-      - Region of an RDS source. Required if O(source_category=aliyunRDS).
-    type: str
-  source_instance_name:
-    description:
-      - Id of an RDS source. Required if O(source_category=aliyunRDS).
-    type: str
   replicator_account:
     description:
       - Account of the replication.
@@ -107,6 +85,7 @@ options:
       - Existing directory for the report, as JSON, Markdown and HTML.
     type: path
 extends_documentation_fragment:
+  - alicloud.rds._link.source
   - alicloud.rds._postgres.required
   - alicloud.rds._waiting
   - alicloud.rds._connection

@@ -43,28 +43,8 @@ options:
       - Seconds within which all sessions of clients must have ended.
     type: float
     default: 60.0
-  source_category:
-    description:
-      - The source of a link that has gone. While there is a link, the service reports it.
-    type: str
-    choices: [other, aliyunRDS]
-  source_address:
-    description:
-      - Host name or IP address of that source.
-    type: str
-  source_port:
-    description:
-      - Port of that source.
-    type: int
-  source_instance_region_id:
-    description:
-      - Region of that source, if it is an RDS instance.
-    type: str
-  source_instance_name:
-    description:
-      - Id of that source, if it is an RDS instance.
-    type: str
 extends_documentation_fragment:
+  - alicloud.rds._link.former_source
   - alicloud.rds._postgres.login
   - alicloud.rds._connection
   - alicloud.rds._connection.as_dictionary

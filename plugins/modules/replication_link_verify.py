@@ -21,27 +21,6 @@ options:
     description:
       - Id of the DR instance. Either this or O(links) is required.
     type: str
-  source_category:
-    description:
-      - The source that the link has had. It matters after the link has gone.
-    type: str
-    choices: [other, aliyunRDS]
-  source_address:
-    description:
-      - Host name or IP address of that source.
-    type: str
-  source_port:
-    description:
-      - Port of that source.
-    type: int
-  source_instance_region_id:
-    description:
-      - Region of that source, if it is an RDS instance.
-    type: str
-  source_instance_name:
-    description:
-      - Id of that source, if it is an RDS instance.
-    type: str
   skip_checks:
     description:
       - Ids of checks to leave out.
@@ -69,6 +48,7 @@ options:
     type: int
     default: 8
 extends_documentation_fragment:
+  - alicloud.rds._link.former_source
   - alicloud.rds._postgres
   - alicloud.rds._link.optional_entries
   - alicloud.rds._connection

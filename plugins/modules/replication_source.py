@@ -17,28 +17,6 @@ description:
   - What the login may not do is reported with the statement for somebody who may.
   - Does not touch C(postgresql.conf) and C(pg_hba.conf); a preview of the link reports what is wrong there.
 options:
-  source_category:
-    description:
-      - Kind of the source, V(aliyunRDS) for an RDS instance.
-    type: str
-    choices: [other, aliyunRDS]
-    default: other
-  source_address:
-    description:
-      - Host name or IP address of the source. Required if O(source_category=other).
-    type: str
-  source_port:
-    description:
-      - Port of the source.
-    type: int
-  source_instance_region_id:
-    description:
-      - Region of an RDS source. Required if O(source_category=aliyunRDS).
-    type: str
-  source_instance_name:
-    description:
-      - Id of an RDS source. Required if O(source_category=aliyunRDS).
-    type: str
   replicator_account:
     description:
       - Account of the replication.
@@ -56,6 +34,7 @@ options:
     type: bool
     default: false
 extends_documentation_fragment:
+  - alicloud.rds._link.source
   - alicloud.rds._postgres.required
   - alicloud.rds._connection
   - alicloud.rds._connection.as_dictionary
