@@ -121,14 +121,19 @@ def _summary(results: list[dict[str, Any]]) -> dict[str, Any]:
         **({"warnings": warnings} if warnings else {}),
     }
     if bad:
-        lines = "\n".join(f"{each['dr_instance_id']}: {each['msg']}" for each in bad)
         outcome = next(word for word in (*_WORST, "failed") if any(each["outcome"] == word for each in bad))
-        text = f"{len(bad)} of {len(results)} links failed.\n{lines}\n"
-        raise RdsError("LinksFailed", text, outcome=outcome, context=summary)
+        raise links_failed("LinksFailed", bad, outcome, summary)
     if changed:
         after = {name: diff["after"] for name, diff in changed.items()}
         summary["_diff"] = {"before_header": "no link", "after_header": "links", "before": {}, "after": after}
     return summary
+
+
+def links_failed(code: str, bad: Sequence[Mapping[str, Any]], outcome: str, summary: dict[str, Any]) -> RdsError:
+    """Return the error of a task in which some links failed, with a line for each of these."""
+    lines = "\n".join(f"{each['dr_instance_id']}: {each['msg']}" for each in bad)
+    text = f"{len(bad)} of {len(summary['results'])} links failed.\n{lines}\n"
+    return RdsError(code, text, outcome=outcome, context=summary)
 
 
 def _word(options: Mapping[str, Any], check_mode: bool) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.connection import Clients
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import Operation
-from ansible_collections.alicloud.rds.plugins.module_utils._ansible.specs import REPLICATION_SOURCE, refuse
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.specs import REPLICATION_SOURCE
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.verify import logins_of, source_of
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.inspection import source_end
@@ -27,8 +27,8 @@ def prepare_source(options: Mapping[str, Any], clients: Clients, check_mode: boo
     end = logins.place(source_end(source_of(options), clients))
     login = logins.of(end)
     if login is None:
-        refuse([f"where {end.name} is, or how to log in there, is not known: set postgres"])
-        raise AssertionError
+        text = f"where {end.name} is, or how to log in there, is not known: set postgres. Nothing was sent."
+        raise RdsError("InvalidOptions", text)
     operator = (logins.parameters or {}).get("user")
     wanted = Preparation(
         replicator=options["replicator_account"],

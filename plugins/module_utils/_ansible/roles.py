@@ -34,7 +34,7 @@ def promote(options: Mapping[str, Any], clients: Clients, check_mode: bool) -> d
         refuse(["fence needs postgres: how to log in at both servers"] * options["fence"])
         guards = Guards(max_lag_bytes=options["max_lag_bytes"], measured_lag_bytes=options["measured_lag_bytes"])
         changes, forced = _role_changes(options, clients, check_mode), options["mode"] == "forced"
-        return {**_fields(drive(changes.promote(options["dr_instance_id"], guards, forced=forced)))}
+        return _fields(drive(changes.promote(options["dr_instance_id"], guards, forced=forced)))
     question = Look(options["dr_instance_id"], logins_of(options), follow_row=not check_mode)
     order = Order(
         question=question,

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.connection import Clients
-from ansible_collections.alicloud.rds.plugins.module_utils._ansible.fleet import Pools, entry_of, twice
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.fleet import Pools, entry_of, links_failed, twice
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.results import (
     as_rds_error,
     checks_as_result,
@@ -182,9 +182,7 @@ def _summary(results: list[dict[str, Any]]) -> dict[str, Any]:
     warnings = [text for each in results for text in each.pop("warnings", [])]
     summary.update({"warnings": warnings} if warnings else {})
     if bad:
-        lines = "\n".join(f"{each['dr_instance_id']}: {each['msg']}" for each in bad)
-        text = f"{len(bad)} of {len(results)} links failed.\n{lines}\n"
-        raise RdsError("VerificationFailed", text, outcome="failed", context=summary)
+        raise links_failed("VerificationFailed", bad, "failed", summary)
     return summary
 
 

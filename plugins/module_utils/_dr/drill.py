@@ -15,21 +15,28 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
-from ansible_collections.alicloud.rds.plugins.module_utils._dr.follow import drive
-from ansible_collections.alicloud.rds.plugins.module_utils._dr.inspection import Logins, Look, asked, look, source_end
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.facts import quoted_text
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.follow import drive, stopwatch, utc_now
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.inspection import (
+    Logins,
+    Look,
+    asked,
+    end_of,
+    look,
+    source_end,
+)
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.link import Desired, ReplicationLinks
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.measurement import (
     FirstWrite,
     Sampler,
     Writer,
     exposure,
-    stopwatch,
     survivors,
 )
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.postgres import PostgresError, Session, quoted
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.role_changes import Guards, RoleChanges
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.seen import End
-from ansible_collections.alicloud.rds.plugins.module_utils._dr.state import Caller, read_state
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.state import Caller, read_instance, read_state
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.verification import checks
 
 INTERVAL = 0.1  # seconds between two samples
@@ -81,7 +88,7 @@ class Drill:
         self.report |= {
             "kind": "drill",
             "run": self._prefix[6:-1],
-            "started": _now(),
+            "started": utc_now(),
             "ended": None,
             "outcome": "running",
             "instance": self.order.desired.dr_instance_id,
@@ -153,9 +160,9 @@ class Drill:
         if spare in (self.order.production, source.key):
             problems.append(f"{spare} is not a spare: production uses it")
         if self.order.production:
-            production = read_state(self.services.client, self.order.production).side
-            ends = [(side.connection_string, side.port) for side in (production, state.side)]
-            if ends[0][0] and ends[0] == ends[1]:
+            production = end_of(self.order.production, read_instance(self.services.client, self.order.production))
+            own = end_of(spare, state.instance)
+            if own.host and (own.host, own.port) == (production.host, production.port):
                 problems.append(f"{spare} has the endpoint of {self.order.production}")
         if state.source is not None:
             problems.append(
@@ -220,9 +227,7 @@ class Drill:
 
     def _spare(self) -> End:
         name = self.order.desired.dr_instance_id
-        instance = read_state(self.services.client, name).side
-        port = int(instance.port) if instance.port else None
-        return self.order.logins.place(End(name, name, instance.connection_string, port))
+        return self.order.logins.place(end_of(name, read_instance(self.services.client, name)))
 
     def _ask(self, login: Any) -> float:
         """Run the user's queries on the copy, and return the seconds that they took."""
@@ -267,7 +272,7 @@ class Drill:
         old, new = before.facts or {}, after.facts or {}
         changed = [name for name in _KEPT if old[name] != new[name]]
         left = {slot["name"] for slot in new["slots"] or []} - {slot["name"] for slot in old["slots"] or []}
-        drops = " ".join(f"SELECT pg_drop_replication_slot('{name}');" for name in sorted(left))
+        drops = " ".join(f"SELECT pg_drop_replication_slot({quoted_text(name)});" for name in sorted(left))
         said += [f"Changed at {before.name} meanwhile: {', '.join(changed)}."] * bool(changed)
         said += [f"The spare has left slots at {before.name}. When it is no standby any more, there: {drops}"] * bool(
             left
@@ -297,12 +302,12 @@ class Drill:
 
     def _event(self, what: str) -> None:
         seconds = round(self._elapsed(), 3)
-        self.report["events"].append({"event": what, "at": _now(), "seconds": seconds})
+        self.report["events"].append({"event": what, "at": utc_now(), "seconds": seconds})
         self.report["stopped_at"] = what
         self.keep(self.report)
 
     def _end(self, outcome: str, message: str | None = None) -> None:
-        self.report |= {"outcome": outcome, "message": message, "ended": _now()}
+        self.report |= {"outcome": outcome, "message": message, "ended": utc_now()}
         self.keep(self.report)
 
 
@@ -316,7 +321,3 @@ def _asked(login: Any, query: Mapping[str, Any]) -> dict[str, Any]:
         got = f"error: {error.text}"
     expect = str(query["expect"])
     return {"sql": query["sql"], "expect": expect, "got": got, "passed": got == expect}
-
-
-def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

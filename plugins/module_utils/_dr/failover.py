@@ -20,7 +20,7 @@ from typing import Any
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
 from ansible_collections.alicloud.rds.plugins.module_utils._dr import fence as fences
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.facts import fence_methods
-from ansible_collections.alicloud.rds.plugins.module_utils._dr.follow import drive
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.follow import drive, utc_now
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.inspection import Look, look
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.postgres import PostgresError, Session, quoted
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.precheck import Check, failed
@@ -70,7 +70,7 @@ class Failover:
 
     def event(self, what: str) -> None:
         """Note what has happened, with the time of the runner's clock."""
-        self.events.append({"event": what, "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())})
+        self.events.append({"event": what, "at": utc_now()})
 
     @property
     def is_promoted(self) -> bool:
@@ -143,9 +143,8 @@ class Promoter:
                 self._both = self._session(ends[0]), self._session(ends[1])
                 for session in self._both:
                     fences.lock(session, done.run)
-                done.seen = drive(
-                    look(self._client, self._at, replace(order.question, run=done.run))
-                )  # and only now a row is written
+                again = replace(order.question, run=done.run)  # and only now a row is written
+                done.seen = drive(look(self._client, self._at, again))
                 done.checks = checks(done.seen, skip=order.skip_checks)
             self._refuse(done)
         if order.expect is not None and order.expect != done.digest:
@@ -197,14 +196,7 @@ class Promoter:
 
     def _put_up(self, done: Failover, primary: Session) -> None:
         facts = (done.seen.primary.facts if done.seen.primary else None) or {}
-        wanted = fences.Fence(
-            run=done.run,
-            dr_instance_id=self._order.question.dr_instance_id,
-            method=self._order.method,
-            originals={},
-            system_identifier=facts["system_identifier"],
-            timeline=facts["timeline"],
-        )
+        wanted = fences.Fence.wanted(done.run, done.seen.dr_instance_id, self._order.method, facts)
         done.fence_state = "unknown"
         try:
             done.fence = wanted
@@ -263,7 +255,9 @@ class Promoter:
             )
         else:
             try:
-                self._down(done, primary)
+                fences.take_down_own(primary, done.run)
+                done.fence_state = "down"
+                done.event("fence down")
                 done.said.append(f"The fence was taken down: {name} accepts connections as before.")
             except (RdsError, PostgresError) as problem:
                 done.fence_state = "unknown"
@@ -272,16 +266,6 @@ class Promoter:
                 )
         if isinstance(error, RdsError):
             error.message = f"{error.message} {' '.join(done.said)}"
-
-    def _down(self, done: Failover, primary: Session) -> None:
-        """Take down the fence that the record has; a record of this run alone."""
-        login, database = primary.login, primary.database
-        with Session(login, database) as fresh:  # the other one may have been closed by a deadline
-            record = fences.read_record(fresh)
-            if record is not None and record.run == done.run:
-                fences.take_down(fresh, record)
-        done.fence_state = "down"
-        done.event("fence down")
 
     # -- forced --------------------------------------------------------------------------------------------------------
 
@@ -374,7 +358,7 @@ class Promoter:
         if old is None:
             return
         try:
-            with Session(*self._at_login(old)) as session:
+            with Session(*fences.login_at(self._order.question.logins, old)) as session:
                 later = int(session.value(_XMAX)) - xmax
                 found = fences.effect(session, done.fence) if done.fence else None
         except PostgresError as error:
@@ -396,18 +380,9 @@ class Promoter:
             done.warnings.append(text)
 
     def _session(self, end: End) -> Session:
-        session = Session(*self._at_login(end))
+        session = fences.session_at(self._order.question.logins, end, "a promotion")
         self._sessions.append(session)
-        if not session.is_direct:
-            text = f"A pooler answers at {session.login.host}:{session.login.port}: a promotion needs a direct session."
-            raise RdsError("PoolerAnswers", text)
         return session
-
-    def _at_login(self, end: End) -> tuple[Any, str]:
-        login = self._order.question.logins.of(end)
-        if login is None:
-            raise PostgresError("not_asked", f"no login for {end.name} is given")
-        return login, (end.facts or {}).get("database") or login.database
 
 
 _XMAX = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text"

@@ -18,10 +18,16 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
-from ansible_collections.alicloud.rds.plugins.module_utils._dr.facts import databases_to_shut, fence_methods, people
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.facts import (
+    WRITABLE,
+    databases_to_shut,
+    fence_methods,
+    people,
+)
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.inspection import Logins
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.postgres import (
     LOCK,
+    Login,
     PostgresError,
     Session,
     application_name,
@@ -34,7 +40,6 @@ HOLES = (
     "method system stops transactions that begin without saying READ WRITE: a client may still say "
     "SET default_transaction_read_only = off, or BEGIN READ WRITE"
 )
-_WRITES = "SET default_transaction_read_only = off"  # for the session that holds the fence, and no other
 _UNIQUE = "23505"
 _HOOK_READS = 8  # empty reads in a row that prove somebody else's fence: a pool logs in again within a second or two
 _APART = 0.25  # seconds between two reads that must both be empty
@@ -53,6 +58,11 @@ class Fence:
     timeline: int
     since: str = ""
 
+    @classmethod
+    def wanted(cls, run: str, dr_instance_id: str, method: str, facts: Mapping[str, Any]) -> Fence:
+        """Return a fence that is not up yet, at the primary that reports these facts."""
+        return cls(run, dr_instance_id, method, {}, facts["system_identifier"], facts["timeline"])
+
     def __str__(self) -> str:
         return f"a fence for {self.dr_instance_id} (method {self.method}, run {self.run}, since {self.since})"
 
@@ -69,6 +79,31 @@ class Effect:
     @property
     def holds(self) -> bool:
         return self.is_set and not self.sessions and not self.prepared
+
+
+def login_at(logins: Logins, end: End) -> tuple[Login, str]:
+    """Return the login at one end, and the database that was asked there.
+
+    :raises PostgresError: if no login is given
+    """
+    login = logins.of(end)
+    if login is None:
+        raise PostgresError("not_asked", f"no login for {end.name} is given")
+    return login, (end.facts or {}).get("database") or login.database
+
+
+def session_at(logins: Logins, end: End, what: str) -> Session:
+    """Return a direct session at one end.
+
+    :param what: what needs it, for the message
+    :raises RdsError: PoolerAnswers
+    """
+    session = Session(*login_at(logins, end))
+    if session.is_direct:
+        return session
+    session.close()
+    where = f"{session.login.host}:{session.login.port}"
+    raise RdsError("PoolerAnswers", f"A pooler answers at {where}: {what} needs a direct session.")
 
 
 def lock(session: Session, run: str) -> None:
@@ -103,7 +138,7 @@ def put_up(session: Session, facts: Mapping[str, Any], wanted: Fence) -> Fence:
         rows = session.rows(f"SELECT setting, sourcefile FROM pg_settings WHERE name = '{_SETTING}'")
         own = str(rows[0]["sourcefile"] or "").endswith("postgresql.auto.conf")
         originals = {_SETTING: rows[0]["setting"] if own else None}
-    session.run(_WRITES)
+    session.run(WRITABLE)
     values = {**asdict(wanted), "originals": json.dumps(originals)}
     try:
         with session.transaction():
@@ -176,7 +211,7 @@ def take_down(session: Session, fence: Fence) -> None:
     :raises RdsError: FenceFailed if something is not as it was
     :raises PostgresError: with kind `unclear` if it may still be up
     """
-    session.run(_WRITES)
+    session.run(WRITABLE)
     if fence.method == "system" and _SETTING in fence.originals:
         _alter_system(session, fence.originals[_SETTING])
     with session.transaction():
@@ -186,6 +221,14 @@ def take_down(session: Session, fence: Fence) -> None:
     shut = session.rows(_SHUT, {"names": list(fence.originals)}) if fence.method == "database" else []
     if shut or read_record(session) is not None:
         raise RdsError("FenceFailed", f"The fence was not taken down: {', '.join(row['datname'] for row in shut)}.")
+
+
+def take_down_own(session: Session, run: str) -> None:
+    """Take down the fence of one run, if it is on record, in a session of its own: this one may have been closed."""
+    with Session(session.login, session.database) as fresh:
+        record = read_record(fresh)
+        if record is not None and record.run == run:
+            take_down(fresh, record)
 
 
 def _terminate(session: Session, each: Mapping[str, Any]) -> None:
@@ -243,23 +286,21 @@ class Fencer:
         if obstacles := fence_methods(end.facts)[method]:
             raise RdsError("FenceFailed", f"A fence of method {method} does not work: {'; '.join(obstacles)}.")
         run = uuid.uuid4().hex[:12]
-        wanted = Fence(
-            run, self._seen.dr_instance_id, method, {}, end.facts["system_identifier"], end.facts["timeline"]
-        )
+        wanted = Fence.wanted(run, self._seen.dr_instance_id, method, end.facts)
         if self._check_mode:
             names = ", ".join(databases_to_shut(end.facts))
             text = f"{end.name} would be fenced" + (
                 f": {names} would accept no connections." if method == "database" else "."
             )
             return FenceResult(True, "previewed", "up", "none", wanted, [text])
-        with self._session(end) as session:
+        with session_at(self._logins, end, "a fence") as session:
             lock(session, run)
             try:
                 fence = put_up(session, end.facts, wanted)
                 end_sessions(session, fence, self._timeout)
             except BaseException as error:
                 if getattr(error, "code", "") != "FenceExists":  # another one's
-                    self._undo(end, run)
+                    take_down_own(session, run)
                 raise
         return FenceResult(True, "fenced", "up", "none", fence, [f"{end.name} is fenced: no session is left."])
 
@@ -278,7 +319,7 @@ class Fencer:
         )
 
     def _down(self, end: End) -> FenceResult:
-        with self._session(end) as session:
+        with session_at(self._logins, end, "a fence") as session:
             fence = read_record(session)
             if self._check_mode or fence is None:
                 return FenceResult(
@@ -289,13 +330,6 @@ class Fencer:
         return FenceResult(
             True, "unfenced", "none", "up", fence, [f"{end.name} accepts connections as before its fence."]
         )
-
-    def _undo(self, end: End, run: str) -> None:
-        """Take down what this run has put up, in a session of its own."""
-        with self._session(end) as fresh:
-            record = read_record(fresh)
-            if record is not None and record.run == run:
-                take_down(fresh, record)
 
     def _refuse_old(self, old: End) -> None:
         """Refuse to open an old primary while the instance that was its standby is a primary, or may be one."""
@@ -310,18 +344,6 @@ class Fencer:
             return
         text = f"{old.name} stays fenced: {why}. Opened, there would be two primaries."
         raise RdsError("StandbyPromoted", text)
-
-    def _session(self, end: End) -> Session:
-        login = self._logins.of(end)
-        if login is None:
-            raise PostgresError("not_asked", f"no login for {end.name} is given")
-        session = Session(login, (end.facts or {}).get("database"))
-        if not session.is_direct:
-            session.close()
-            raise RdsError(
-                "PoolerAnswers", f"A pooler answers at {login.host}:{login.port}: a fence needs a direct session."
-            )
-        return session
 
 
 RECORD = """

@@ -39,6 +39,17 @@ class Progress:
 Report = Callable[[Progress], None]
 
 
+def stopwatch(clock: Callable[[], float] = time.monotonic) -> Elapsed:
+    """Return a function that returns the seconds from now on."""
+    started = clock()
+    return lambda: clock() - started
+
+
+def utc_now() -> str:
+    """Return the time of this machine's clock, as the service writes it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
 def drive(steps: Steps[Found], sleep: Callable[[float], None] = time.sleep) -> Found:
     """Run a generator to its end, and sleep when it wants to wait; return what it found."""
     try:
@@ -144,5 +155,4 @@ class Waiter:
 
     def stopwatch(self) -> Elapsed:
         """Return a function that returns the seconds from now on."""
-        started = self._clock()
-        return lambda: self._clock() - started
+        return stopwatch(self._clock)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.facts import quoted_table
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.follow import Steps
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.postgres import (
     LOCK,
@@ -22,7 +23,6 @@ from ansible_collections.alicloud.rds.plugins.module_utils._dr.postgres import (
     application_name,
     ask,
     quoted,
-    table_identifier,
 )
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.seen import (
     MAINTENANCE,
@@ -117,11 +117,10 @@ def sides_of(state: DrInstanceState, at: Callable[[str | None], Caller], questio
     return Seen(
         dr_instance_id=state.instance_id,
         link_state=state.link_state,
-        standby=logins.place(_end(state.instance_id, state.instance)),
+        standby=logins.place(end_of(state.instance_id, state.instance)),
         primary=logins.place(source_end(source, at)) if source else None,
         account=state.source.account if state.source else None,
         primary_of=state.primary_of,
-        login_user=(logins.parameters or {}).get("user"),
         canary_table=logins.canary_table,
     )
 
@@ -131,7 +130,7 @@ def source_end(source: Source, at: Callable[[str | None], Caller]) -> End:
     if not source.instance_name:
         return End(SOURCE, f"the source {source.address}:{source.port}", source.address, source.port)
     try:
-        return _end(source.instance_name, read_instance(at(source.region_id), source.instance_name))
+        return end_of(source.instance_name, read_instance(at(source.region_id), source.instance_name))
     except RdsError as error:
         unread = f"{source.instance_name} could not be read: {error.message}"
         return End(
@@ -139,7 +138,8 @@ def source_end(source: Source, at: Callable[[str | None], Caller]) -> End:
         )
 
 
-def _end(name: str, instance: Mapping[str, Any]) -> End:
+def end_of(name: str, instance: Mapping[str, Any]) -> End:
+    """Return an instance, as the service has described it, as one end of a link."""
     text = {key: as_text(instance.get(key)) for key in ("ConnectionString", "RegionId", "DBInstanceStatus", "LockMode")}
     port = as_integer(instance.get("Port"))
     return End(name, name, text["ConnectionString"], port, text["RegionId"], text["DBInstanceStatus"], text["LockMode"])
@@ -156,7 +156,7 @@ def asked(end: End, logins: Logins, sessions: dict[str, Session]) -> End:
             end, problem=Problem("not_asked", "no login is given" if end.host else "its address is not known")
         )
     try:
-        sessions[end.key], facts = ask(login, table_identifier(logins.canary_table))
+        sessions[end.key], facts = ask(login, quoted_table(logins.canary_table))
     except PostgresError as error:
         return replace(end, problem=_problem(error))
     return replace(end, facts=facts)

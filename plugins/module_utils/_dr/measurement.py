@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import bisect
 import threading
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -153,12 +152,6 @@ def survivors(session: Session, table: str, prefix: str) -> list[int]:
         quoted("SELECT id FROM {table} WHERE id LIKE %(like)s ORDER BY id", table=table), {"like": f"{prefix}%"}
     )
     return [int(row["id"][len(prefix) :]) for row in rows]
-
-
-def stopwatch() -> Callable[[], float]:
-    """Return a function that returns the seconds since now."""
-    started = time.monotonic()
-    return lambda: time.monotonic() - started
 
 
 _POSITIONS = (

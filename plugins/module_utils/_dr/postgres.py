@@ -285,16 +285,6 @@ def ask(login: Login, canary: str) -> tuple[Session, dict[str, Any]]:
         raise
 
 
-def identifier(name: str) -> str:
-    """Return the name of a role or database quoted for SQL."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def table_identifier(name: str) -> str:
-    """Return the name of a table, with its schema if it has one, quoted for SQL."""
-    return ".".join(map(identifier, name.split(".")))
-
-
 def application_name(run: str) -> str:
     """Return the name by which the sessions of a failover are known at the servers."""
     return f"alicloud.rds {run}"[:63]

@@ -60,5 +60,4 @@ class Seen:
     account: str | None = None  # the replication account of the link
     primary_of: str = ""  # the DR instances that it reports as its own
     canary: Canary | None = None  # None: not tried (check mode, skipped, or a side does not answer)
-    login_user: str | None = None  # who asks
     canary_table: str = "dr_link_canary"

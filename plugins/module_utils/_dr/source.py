@@ -10,14 +10,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.facts import quoted_name, quoted_table
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.postgres import (
     Login,
     PostgresError,
     Session,
     encrypted,
-    identifier,
     literal,
-    table_identifier,
 )
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.seen import MAINTENANCE
 
@@ -68,14 +67,14 @@ def prepare(login: Login, wanted: Preparation, check_mode: bool) -> Iterator[Ste
 
     :raises PostgresError: if the server cannot be asked, or no longer answers
     """
-    sessions: dict[str, Session] = {}
+    sessions = {"postgres": Session(login, "postgres")}
     try:
-        for item in _wanted(login, wanted):
+        for item in _wanted(sessions["postgres"], wanted):
             if item.database not in sessions:
                 try:
                     sessions[item.database] = Session(login, item.database)
                 except PostgresError as error:
-                    if error.kind not in ("database", "rejected") or item.database == "postgres":
+                    if error.kind not in ("database", "rejected"):
                         raise
                     yield item.step("missing" if check_mode else "refused", error.text)
                     continue
@@ -99,32 +98,33 @@ def _done(session: Session, item: _Wanted, check_mode: bool) -> Iterator[Step]:
         yield item.step("missing" if check_mode and error.sqlstate in _NOT_THERE else "refused", error.text)
 
 
-def _wanted(login: Login, wanted: Preparation) -> Iterator[_Wanted]:
+def _wanted(session: Session, wanted: Preparation) -> Iterator[_Wanted]:
+    login = session.login
     yield from _account(login, wanted.replicator, wanted.replicator_password, "LOGIN REPLICATION CREATEROLE")
     if wanted.operator:
         yield from _account(login, wanted.operator, wanted.operator_password or "", "LOGIN")
     database = wanted.database
     missing = f"SELECT count(*) = 0 FROM pg_database WHERE datname = {literal(database)}"
-    yield _Wanted(f"database {database}", missing, f"CREATE DATABASE {identifier(database)}")
+    yield _Wanted(f"database {database}", missing, f"CREATE DATABASE {quoted_name(database)}")
     for table, columns in ((wanted.canary_table, CANARY), ("dr_link_fence", FENCE)):
-        missing = f"SELECT to_regclass({literal(table_identifier(table))}) IS NULL"
-        statement = f"CREATE TABLE {table_identifier(table)} ({columns})"
+        missing = f"SELECT to_regclass({literal(quoted_table(table))}) IS NULL"
+        statement = f"CREATE TABLE {quoted_table(table)} ({columns})"
         yield _Wanted(f"table {table}", missing, statement, database=database)
         if wanted.operator:
             rights = "SELECT, INSERT, UPDATE, DELETE" if table == "dr_link_fence" else "SELECT, INSERT, DELETE"
             has = " AND ".join(
-                f"has_table_privilege({literal(wanted.operator)}, {literal(table_identifier(table))}, {literal(right)})"
+                f"has_table_privilege({literal(wanted.operator)}, {literal(quoted_table(table))}, {literal(right)})"
                 for right in rights.split(", ")
             )
-            grant = f"GRANT {rights} ON {table_identifier(table)} TO {identifier(wanted.operator)}"
+            grant = f"GRANT {rights} ON {quoted_table(table)} TO {quoted_name(wanted.operator)}"
             yield _Wanted(f"rights on table {table}", f"SELECT NOT ({has})", grant, database=database)
     if wanted.fence:
-        yield from _fence_rights(login, wanted)
+        yield from _fence_rights(session, wanted)
 
 
 def _account(login: Login, name: str, password: str, attributes: str) -> Iterator[_Wanted]:
     """Yield what an account needs. Its password is set if the account is new, or the server refuses it."""
-    role, text = identifier(name), literal(name)
+    role, text = quoted_name(name), literal(name)
     exists = f"SELECT count(*) = 1 FROM pg_roles WHERE rolname = {text}"
     secret = literal(encrypted(password, name))
     yield _Wanted(f"account {name}", f"SELECT NOT ({exists})", f"CREATE ROLE {role} {attributes} PASSWORD ", secret)
@@ -155,16 +155,16 @@ def _is_wrong(login: Login) -> bool:
     return False
 
 
-def _fence_rights(login: Login, wanted: Preparation) -> Iterator[_Wanted]:
+def _fence_rights(session: Session, wanted: Preparation) -> Iterator[_Wanted]:
     """Yield what the operator needs to shut the user databases, and to end sessions in them.
 
     Nobody is made a member of a superuser: verify names the databases that belong to one.
     """
-    who = wanted.operator or str(login.parameters.get("user", ""))
+    who = wanted.operator or str(session.login.parameters.get("user", ""))
     lacks = f"SELECT NOT pg_has_role({literal(who)}, 'pg_signal_backend', 'MEMBER')"
-    yield _Wanted(f"membership of {who} in pg_signal_backend", lacks, f"GRANT pg_signal_backend TO {identifier(who)}")
+    yield _Wanted(f"membership of {who} in pg_signal_backend", lacks, f"GRANT pg_signal_backend TO {quoted_name(who)}")
     owners: list[dict[str, Any]] = []
-    with suppress(PostgresError), Session(login, "postgres") as session:
+    with suppress(PostgresError):
         owners = session.rows(
             "SELECT DISTINCT rolname AS name FROM pg_database JOIN pg_roles r ON r.oid = datdba "
             f"WHERE NOT datistemplate AND NOT rolsuper AND datname NOT IN ('postgres', {literal(wanted.database)})"
@@ -172,7 +172,7 @@ def _fence_rights(login: Login, wanted: Preparation) -> Iterator[_Wanted]:
     for owner in owners:
         name = owner["name"]
         lacks = f"SELECT NOT pg_has_role({literal(who)}, {literal(name)}, 'USAGE')"
-        yield _Wanted(f"membership of {who} in {name}", lacks, f"GRANT {identifier(name)} TO {identifier(who)}")
+        yield _Wanted(f"membership of {who} in {name}", lacks, f"GRANT {quoted_name(name)} TO {quoted_name(who)}")
 
 
 CANARY = "id text PRIMARY KEY, written_at timestamptz NOT NULL DEFAULT clock_timestamp()"

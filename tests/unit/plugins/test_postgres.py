@@ -12,7 +12,7 @@ from contextlib import closing, suppress
 
 import pytest
 
-from ansible_collections.alicloud.rds.plugins.module_utils._dr import postgres
+from ansible_collections.alicloud.rds.plugins.module_utils._dr import facts, postgres
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.postgres import Login, PostgresError, Session
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.seen import End, Problem
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.verification import remedy_for, said
@@ -413,8 +413,8 @@ def test_a_database_that_the_caller_names_is_the_only_one():
 
 
 def test_names_and_text_are_quoted():
-    assert postgres.identifier('a"b.c') == '"a""b.c"'
-    assert postgres.table_identifier('s"x.t') == '"s""x"."t"'
+    assert facts.quoted_name('a"b.c') == '"a""b.c"'
+    assert facts.quoted_table('s"x.t') == '"s""x"."t"'
     assert postgres.literal("it's") == "'it''s'"
     assert postgres.quoted("DELETE FROM {table}", table='s.t"x').as_string() == 'DELETE FROM "s"."t""x"'
     assert postgres.quoted("ALTER DATABASE {name}", name="a.b").as_string() == 'ALTER DATABASE "a.b"'

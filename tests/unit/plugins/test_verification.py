@@ -134,7 +134,7 @@ def look(primary=None, standby=None, **changes):
     one = End("source", SOURCE, "10.0.0.1", 5432, facts={**PRIMARY, **(primary or {})})
     two = End("pgm-dr", "pgm-dr", "dr.example", 5432, "cn-beijing", "Running", "Unlock")
     two = replace(two, facts={**STANDBY, **(standby or {})})
-    seen = Seen("pgm-dr", "streaming", two, one, "dr_sync", canary=Canary(seconds=0.5, written=True), login_user="ops")
+    seen = Seen("pgm-dr", "streaming", two, one, "dr_sync", canary=Canary(seconds=0.5, written=True))
     return replace(seen, **changes)
 
 
