@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.postgres_specs import DR_LINK
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.role import options_of as dr_link_options
-from ansible_collections.alicloud.rds.plugins.module_utils._ansible.specs import DR_LINK
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.verification import CHECK_IDS
 from tests.awx import launch, rules
 from tests.awx.controller import Controller

@@ -18,7 +18,7 @@ FLOORS = {
     "plugin_utils": ("_action", "_progress", "_reports"),
     "_ansible": (
         *("role", "api_check", "rehearse", "prepare", "fencing", "roles", "verify", "fleet", "links", "info"),
-        *("run", "results", "connection", "specs"),
+        *("run", "results", "connection", "postgres_specs", "specs", "options"),
     ),
     "_dr": (
         *(
@@ -32,6 +32,7 @@ FLOORS = {
             "role_changes",
             "probe",
             "link",
+            "topology",
         ),
         *(
             "instances",

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from ansible_collections.alicloud.rds.plugins.module_utils._ansible import specs as _arguments
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible import postgres_specs, specs
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = sorted(path.stem for path in ROOT.glob("plugins/modules/[!_]*.py"))
@@ -35,7 +35,7 @@ def tasks_in(data: Any) -> list[tuple[str, dict[str, Any]]]:
 
 
 def complaints(module: str, options: dict[str, Any]) -> list[str]:
-    rules = dict(getattr(_arguments, module.upper()))
+    rules = dict(getattr(specs, module.upper(), None) or getattr(postgres_specs, module.upper()))
     spec = rules.pop("argument_spec")
     rules.pop("supports_check_mode")
     kinds = {
@@ -61,7 +61,7 @@ def test_the_examples_of_a_module_are_valid(module):
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("plugins/inventory/[!_]*.py")), ids=lambda path: path.stem)
 def test_the_examples_of_an_inventory_are_valid(path):
-    known = set(part(path, "DOCUMENTATION")[0]["options"]) | set(_arguments.CONNECTION)
+    known = set(part(path, "DOCUMENTATION")[0]["options"]) | set(specs.CONNECTION)
     known |= {"compose", "groups", "keyed_groups", "strict", "use_extra_vars", "leading_separator"}  # constructed
     known |= {f"cache{name}" for name in ("", "_plugin", "_timeout", "_connection", "_prefix")}
     for example in part(path, "EXAMPLES"):

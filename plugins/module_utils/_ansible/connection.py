@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.alicloud.rds.plugins.module_utils._ansible.specs import number_problems, refuse
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.options import number_problems, refuse
 from ansible_collections.alicloud.rds.plugins.module_utils._api import client as _client
 from ansible_collections.alicloud.rds.plugins.module_utils._api import transport as _transport
 from ansible_collections.alicloud.rds.plugins.module_utils._api.credentials import profile_region, resolve_credentials

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.connection import Clients
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.postgres_specs import REPLICATION_LINK_FENCE
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import Operation
-from ansible_collections.alicloud.rds.plugins.module_utils._ansible.specs import REPLICATION_LINK_FENCE
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.verify import logins_of, source_of
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.fence import HOLES, Fencer, FenceResult

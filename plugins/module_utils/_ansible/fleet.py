@@ -16,13 +16,12 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.connection import Clients, effective, waiter_of
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.links import LINK, link_steps
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.options import check_options, refuse
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.results import as_rds_error, failure
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import Operation
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.specs import (
     REPLICATION_LINK,
     REPLICATION_LINKS,
-    check_options,
-    refuse,
     validated_by,
 )
 from ansible_collections.alicloud.rds.plugins.module_utils._api.client import Client

@@ -10,8 +10,8 @@ from dataclasses import asdict
 from typing import Any
 
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.connection import Clients
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.postgres_specs import REPLICATION_SOURCE
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import Operation
-from ansible_collections.alicloud.rds.plugins.module_utils._ansible.specs import REPLICATION_SOURCE
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.verify import logins_of, source_of
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.inspection import source_end

@@ -16,8 +16,9 @@ from typing import Any
 
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.connection import Clients, waiter_of
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.links import desired_link
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.options import refuse
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.postgres_specs import REPLICATION_LINK_DRILL
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import Operation
-from ansible_collections.alicloud.rds.plugins.module_utils._ansible.specs import REPLICATION_LINK_DRILL, refuse
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.verify import logins_of
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.drill import Drill, DrillOrder, Services

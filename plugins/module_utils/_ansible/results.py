@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
@@ -36,7 +35,7 @@ def failure(error: RdsError, options: Mapping[str, Any], last_request_id: str | 
     if "task" in known:
         known.update(task_fields(known["task"], known.get("checks") or [], options))
     elif "checks" in known:
-        known.update(checks=checks_as_result(known["checks"]), lag=asdict(known["lag"]))
+        known.update(checks=checks_as_result(known["checks"]), lag=known["lag"]._asdict())
     return {
         **known,
         "failed": True,

@@ -13,11 +13,8 @@ from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from ansible_collections.alicloud.rds.plugins.module_utils._ansible.specs import (
-    DR_LINK,
-    LINK_OPTIONS,
-    POSTGRES_INSTANCE,
-)
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.postgres_specs import DR_LINK, POSTGRES_INSTANCE
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.specs import LINK_OPTIONS
 
 _PREFIX = "dr_link_"
 NAMES = tuple(f"{_PREFIX}{name}" for name in DR_LINK)

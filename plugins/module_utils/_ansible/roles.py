@@ -6,17 +6,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any
 
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.connection import Clients, waiter_of
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.options import refuse
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.postgres_specs import REPLICATION_LINK_PROMOTION
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.results import checks_as_result
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import Operation
-from ansible_collections.alicloud.rds.plugins.module_utils._ansible.specs import (
-    REPLICATION_LINK_PROMOTION,
-    REPLICATION_LINK_REBUILD,
-    refuse,
-)
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.specs import REPLICATION_LINK_REBUILD
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.verify import logins_of
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.failover import Failover, Order, Promoter
@@ -101,7 +98,7 @@ def _fields(done: RoleChangeResult) -> dict[str, Any]:
         "task_name": done.task_name,
         "topology": {"before": before, "after": after},
         "checks": checks_as_result(done.checks),
-        "lag": asdict(done.lag),
+        "lag": done.lag._asdict(),
         "seconds": done.seconds,
         **({"warnings": done.warnings} if done.warnings else {}),
     }

@@ -10,17 +10,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.connection import Clients, effective
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.options import check_options
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.results import as_rds_error, failure
-from ansible_collections.alicloud.rds.plugins.module_utils._ansible.specs import check_options
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.follow import Report
 
 
-@dataclass(frozen=True)
-class Operation:
+class Operation(NamedTuple):
     """What a module does: its specification, its function, and the keys of a result about which nothing is known."""
 
     spec: dict[str, Any]

@@ -11,13 +11,14 @@ from typing import Any
 
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.connection import Clients
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.fleet import Pools, entry_of, links_failed, twice
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.options import refuse
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.postgres_specs import REPLICATION_LINK_VERIFY
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.results import (
     as_rds_error,
     checks_as_result,
     failure,
 )
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import Operation
-from ansible_collections.alicloud.rds.plugins.module_utils._ansible.specs import REPLICATION_LINK_VERIFY, refuse
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.fleet import Fleet, FleetCaller
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.follow import Steps

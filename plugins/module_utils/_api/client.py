@@ -13,7 +13,6 @@ from __future__ import annotations
 import random
 import threading
 import time
-import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -173,7 +172,7 @@ class Client:
             access_key_secret=keys.access_key_secret,
             security_token=keys.security_token,
             timestamp=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-            nonce=uuid.uuid4().hex,
+            nonce=random.SystemRandom().randbytes(16).hex(),
         )
         try:
             return self._transport.send("POST", f"{self.endpoint}/?{canonical_query(parameters)}", headers)

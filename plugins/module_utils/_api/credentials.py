@@ -12,14 +12,16 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from ansible_collections.alicloud.rds.plugins.module_utils._api import profiles as _profiles
-from ansible_collections.alicloud.rds.plugins.module_utils._api.credential_library import signed_in
 from ansible_collections.alicloud.rds.plugins.module_utils._api.endpoints import authority
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
-from ansible_collections.alicloud.rds.plugins.module_utils._api.key_services import KeyServices, external
 from ansible_collections.alicloud.rds.plugins.module_utils._api.profiles import Credentials, Profile, Provider, unusable
+
+if TYPE_CHECKING:
+    from ansible_collections.alicloud.rds.plugins.module_utils._api.key_services import KeyServices
 
 _FILES = ("CREDENTIALS_FILE", "SHARED_CREDENTIALS_FILE", "CONFIG_PATH")
 _PROFILE_FILES = ["~/.aliyun/config.json", "~/.alibabacloud/credentials.ini"]
@@ -48,7 +50,13 @@ def profile_region(options: Mapping[str, Any], environment: Mapping[str, str]) -
 class _Resolver:
     def __init__(self, options: Mapping[str, Any], environment: Mapping[str, str]) -> None:
         self._options, self._environment = options, environment
-        self._services = KeyServices(options)
+
+    @cached_property
+    def _services(self) -> KeyServices:
+        # Loaded where they are needed: a module compiles all that it imports, every time.
+        from ansible_collections.alicloud.rds.plugins.module_utils._api.key_services import KeyServices
+
+        return KeyServices(self._options)
 
     def resolve(self) -> Provider:
         found, role = self.find(), self._role_of_options()
@@ -91,10 +99,14 @@ class _Resolver:
         if mode in ("External", "CredentialsURI") and self._is_true("DISABLE_EXTERNAL_PROCESS"):
             raise unusable(f"ALIBABA_CLOUD_DISABLE_EXTERNAL_PROCESS forbids what {place} names: keep one.")
         if mode == "External":
+            from ansible_collections.alicloud.rds.plugins.module_utils._api.key_services import external
+
             return external(fields["process_command"], place)
         if mode == "CredentialsURI":
             return self._services.credentials_uri(fields["credentials_uri"], place)
         if mode in ("CloudSSO", "OAuth"):
+            from ansible_collections.alicloud.rds.plugins.module_utils._api.credential_library import signed_in
+
             return signed_in(profile)
         base: Provider | None = None
         if mode == "ChainableRamRoleArn":

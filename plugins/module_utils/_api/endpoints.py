@@ -9,7 +9,6 @@ Sources: `_endpoint_map` of alibabacloud-rds20140815 16.0.2, and the endpoint pa
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 import re
 from typing import NamedTuple
@@ -68,6 +67,8 @@ def resolve_endpoint(endpoint: str | None, region_id: str | None, network: str) 
             "InvalidOptions", "region_id is missing: set it, export ALIBABA_CLOUD_REGION_ID, or set endpoint."
         )
     if region_id not in REGIONS:
+        import difflib  # takes longer to load than all else here
+
         guess = difflib.get_close_matches(region_id, REGIONS, n=1)
         hint = f" Did you mean {guess[0]!r}?" if guess else ""
         raise RdsError(

@@ -64,8 +64,7 @@ ProxyError no connection
 """
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(NamedTuple):
     """Seconds, and how often one call may be repeated."""
 
     connect_timeout: float = 5

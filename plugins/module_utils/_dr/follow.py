@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
 
@@ -25,8 +24,7 @@ Steps = Generator[float, None, Found]  # yields pauses, returns what was found
 Elapsed = Callable[[], float]
 
 
-@dataclass(frozen=True)
-class Progress:
+class Progress(NamedTuple):
     """What a poll has seen: the stage that an instance is in, and more about it if there is more to say."""
 
     instance_id: str

@@ -407,7 +407,7 @@ class ReplicationLinks:
             report = report_lines(scrub(task.detail, [desired.password or ""]))
             text = f"Task {task.task_id} of {desired.dr_instance_id} failed at stage {task.stage}: "
             text += " / ".join(report[-3:]) if report else "the service gave no report."
-        context = {"task": task, "checks": checks, "timeline": result.timeline, "plan": result.plan}
+        context: dict[str, Any] = {"task": task, "checks": checks, "timeline": result.timeline, "plan": result.plan}
         # A create that fails before it copies leaves the instance as it was.
         context["changed"] = result.changed and not self._dry_run and not task.failed_before_copying
         request_id = result.request_id or self._client.last_request_id
@@ -447,8 +447,8 @@ def _reject_ineligible_instance(state: DrInstanceState, desired: Desired) -> Non
         reason = "source_address and source_port are its own endpoint"
     if reason:
         raise RdsError("InstanceUnfit", f"{name} cannot become the DR instance: {reason}. Nothing was sent.")
-    if state.side.is_busy:
-        raise RdsError("InstanceBusy", f"{name} is {state.side.status}, not Running. Nothing was sent.")
+    if state.is_busy:
+        raise RdsError("InstanceBusy", f"{name} is {state.status}, not Running. Nothing was sent.")
 
 
 def _reject_other_source(

@@ -22,8 +22,6 @@ from ansible_collections.alicloud.rds.plugins.module_utils._dr.state import (
     Caller,
     DrInstanceState,
     Lag,
-    Side,
-    Topology,
     as_integer,
     as_text,
     lag_of,
@@ -31,6 +29,7 @@ from ansible_collections.alicloud.rds.plugins.module_utils._dr.state import (
     read_state,
     read_tasks,
 )
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.topology import Side, Topology, side_of, topology_of
 
 # No link here any more: it may have been promoted in this moment.
 _PERHAPS_ANOTHER_RUN = PERHAPS_ANOTHER_RUN | {"IncorrectDBInstance"}
@@ -124,21 +123,21 @@ class RoleChanges:
 
         def observe() -> Observation:
             now = self._read(dr_instance_id, forced)
-            return Observation(now.source is None, now.topology)
+            return Observation(now.source is None, topology_of(now))
 
         parameters = {"DBInstanceId": dr_instance_id, "PromoteToMaster": "true"}
         verb = _Verb("promotion", "DeleteReplicationLink", "promoted", dr_instance_id, parameters, observe)
         state = self._read(dr_instance_id, forced)
         if state.source is None:
             return self._promoted_before(read_state(self._client, dr_instance_id) if forced else state)
-        before = state.topology
-        if state.side.is_busy and not forced and (joined := (yield from self._join(verb, before))):
+        before = topology_of(state)
+        if state.is_busy and not forced and (joined := (yield from self._join(verb, before))):
             if joined.has_happened:
                 return RoleChangeResult(False, "adopted", before, joined.topology)
             state = self._read(dr_instance_id, forced)
-        before, lag = state.topology, lag_of(state.task)
-        checks = [] if forced else [*_side_checks(state.side), *_link_checks(before, lag, guards)]
-        after = Topology(state.side, None, "none")
+        before, lag = topology_of(state), lag_of(state.task)
+        checks = [] if forced else [*_side_checks(side_of(state)), *_link_checks(before, lag, guards)]
+        after = Topology(side_of(state), None, "none")
         result = RoleChangeResult(True, "previewed", before, after, checks, lag)
         if forced:
             missing = f"{lag.bytes} bytes behind" if lag.bytes is not None else "an unknown number of bytes behind"
@@ -161,7 +160,7 @@ class RoleChanges:
 
     def _promoted_before(self, state: DrInstanceState) -> RoleChangeResult:
         """An instance without a link was promoted from one before, or it is the wrong instance."""
-        side, topology, ended = state.side, state.topology, state.ended
+        side, topology, ended = side_of(state), topology_of(state), state.ended
         why = None
         if state.primary_of:
             why = f"it is the primary of {state.primary_of}"
@@ -193,15 +192,15 @@ class RoleChanges:
         def observe() -> Observation:
             nonlocal was_busy
             now = read_state(self._client, dr_instance_id)
-            is_busy = now.source is not None and now.side.is_busy
+            is_busy = now.source is not None and now.is_busy
             was_busy = was_busy or is_busy
             fits = not is_busy and now.link_state in ("streaming", "unknown")
             came = now.link_state == "streaming" and before.link_state != "streaming"
-            return Observation(fits and (was_busy or came), now.topology, fits and now.link_state == "streaming")
+            return Observation(fits and (was_busy or came), topology_of(now), fits and now.link_state == "streaming")
 
         parameters = {"DBInstanceId": dr_instance_id}
         verb = _Verb("rebuild", "RebuildReplicationLink", "rebuilt", dr_instance_id, parameters, observe)
-        before = _linked(read_state(self._client, dr_instance_id).topology, dr_instance_id)
+        before = _linked(topology_of(read_state(self._client, dr_instance_id)), dr_instance_id)
         was_busy = before.dr_instance is not None and before.dr_instance.is_busy
         if was_busy:
             if joined := (yield from self._join(verb, before)):

@@ -14,8 +14,8 @@ import json
 import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
 
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
 from ansible_collections.alicloud.rds.plugins.module_utils._api.secrets import one_line, printable, scrub
@@ -29,13 +29,6 @@ MOST_TASKS = MOST_PAGES * PAGE_SIZE
 _LSN = re.compile(r"([0-9A-Fa-f]{1,8})/([0-9A-Fa-f]{1,8})")
 _SECONDS = re.compile(r"\d{1,12}(\.\d{1,9})?", re.ASCII)
 _STREAMING = ("steaming", "streaming")  # the API spells it without r
-_STATES = {
-    "streaming": "data streams",
-    "creating": "the link is being created",
-    "disconnect": "the link is broken",
-    "unknown": "the log does not report whether data streams",
-    "none": "no link is reported",
-}
 
 
 class Caller(Protocol):
@@ -47,8 +40,7 @@ class Caller(Protocol):
         """Call an operation, as `Client.call` does."""
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(NamedTuple):
     """The source of a link. None: not given, or not reported by the service."""
 
     category: str | None
@@ -79,7 +71,7 @@ class Source:
 
     def place(self) -> dict[str, Any]:
         """Return what the source is, without the account."""
-        return {name: value for name, value in asdict(self).items() if name != "account"}
+        return {name: value for name, value in self._asdict().items() if name != "account"}
 
     @property
     def _rds_instance(self) -> str | None:
@@ -87,8 +79,7 @@ class Source:
         return name if comparable(self.category) == "aliyunrds" else None
 
 
-@dataclass(frozen=True)
-class Task:
+class Task(NamedTuple):
     """A row of the task log, without its password. Times are the service's, UTC."""
 
     task_id: int
@@ -145,34 +136,11 @@ class Task:
         return self.status == "failure" and self.stage in (None, "precheck")
 
 
-@dataclass(frozen=True)
-class Lag:
+class Lag(NamedTuple):
     """How far the DR instance is behind; None where the service does not report it."""
 
     bytes: int | None = None
     seconds: float | None = None
-
-
-@dataclass(frozen=True)
-class Side:
-    """One end of a link. What is None was not read, or not reported."""
-
-    instance_id: str
-    region_id: str | None = None
-    status: str | None = None
-    engine_version: str | None = None
-    lock_mode: str | None = None
-    connection_string: str | None = None
-    port: str | None = None
-
-    @property
-    def is_busy(self) -> bool:
-        """Whether something works on the instance, or it is not up."""
-        return self.status not in (None, "Running")
-
-    def __str__(self) -> str:
-        parts = ", ".join(part for part in (self.region_id, self.status or "not asked") if part)
-        return f"{self.instance_id} ({parts})"
 
 
 @dataclass
@@ -221,10 +189,14 @@ class DrInstanceState:
         return "none" if self.source is None else "unknown"
 
     @property
-    def side(self) -> Side:
-        """The instance itself, as one end of a link."""
-        names = ("RegionId", "DBInstanceStatus", "EngineVersion", "LockMode", "ConnectionString", "Port")
-        return Side(self.instance_id, *(as_text(self.instance.get(name)) for name in names))
+    def status(self) -> str | None:
+        """The status of the instance."""
+        return as_text(self.instance.get("DBInstanceStatus"))
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something works on the instance, or it is not up."""
+        return self.status not in (None, "Running")
 
     @property
     def ended(self) -> Task | None:
@@ -235,36 +207,6 @@ class DrInstanceState:
     def primary_of(self) -> str:
         """The ids of the DR instances that it reports as its own, for a sentence; empty if it reports none."""
         return ", ".join(name for name, _region in self.dr_instances)
-
-    @property
-    def topology(self) -> Topology:
-        """Both ends of the link, as this one reports them."""
-        if self.source is None:
-            return Topology(self.side, None, "none")
-        primary = Side(self.source.instance_name, self.source.region_id) if self.source.instance_name else None
-        return Topology(primary, self.side, self.link_state, self.source)
-
-
-@dataclass(frozen=True)
-class Topology:
-    """A link as one end reports it. `link_state` is that of `DrInstanceState`."""
-
-    primary: Side | None  # None: a source that is no RDS instance
-    dr_instance: Side | None  # None: there is no link (any more)
-    link_state: str
-    source: Source | None = None
-
-    def as_result(self) -> dict[str, Any]:
-        """Return it as playbooks see it."""
-        sides = {name: getattr(self, name) for name in ("primary", "dr_instance")}
-        return {**{name: asdict(side) if side else None for name, side in sides.items()}, "link_state": self.link_state}
-
-    def __str__(self) -> str:
-        """Say what each end is, in a sentence for somebody who has to act on it."""
-        if self.dr_instance is None:
-            return f"Now: {self.primary} reports no link."
-        primary = self.primary or (describe(self.source) if self.source else "an unknown source")
-        return f"Now: {primary} is primary; {self.dr_instance} is its DR instance; {_STATES[self.link_state]}."
 
 
 # -- asking the service ------------------------------------------------------------------------------------------------
@@ -364,7 +306,7 @@ def task_as_result(task: Task | None, secrets: Iterable[str] = ()) -> dict[str, 
     """Return a task as playbooks see it; `detail` is what its report says beside the checks, without secrets."""
     if task is None:
         return None
-    row = asdict(task)
+    row = task._asdict()
     del row["source"]
     row.update({f"source_{key}": value for key, value in task.source.place().items()})
     row["replicator_account"] = task.source.account
@@ -487,7 +429,7 @@ def link_as_result(dr_instance_id: str, source: Source, state: str, task: Task |
         "source_instance_region_id": source.region_id,
         "source_instance_name": source.instance_name,
         "replicator_account": source.account,
-        "lag": asdict(lag_of(task)),
+        "lag": lag_of(task)._asdict(),
     }
 
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from ansible_collections.alicloud.rds.plugins.filter.dr_link_options import FilterModule
-from ansible_collections.alicloud.rds.plugins.module_utils._ansible.specs import DR_LINK
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.postgres_specs import DR_LINK
 
 ROLE = Path(__file__).resolve().parents[3] / "roles" / "dr_link"
 options = FilterModule().filters()["dr_link_options"]

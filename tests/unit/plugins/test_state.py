@@ -11,6 +11,7 @@ import pytest
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
 from ansible_collections.alicloud.rds.plugins.module_utils._dr import state as _state
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.state import DrInstanceState, Source, Task
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.topology import topology_of
 
 DR, OURS, ANOTHER = "pgm-dr", "10.0.0.1", "10.0.0.2"
 
@@ -70,7 +71,7 @@ HISTORIES = {
 def test_the_state_of_a_link(source, tasks, state):
     seen = DrInstanceState(DR, instance(source), tasks)
     assert seen.link_state == state
-    assert seen.topology.link_state == state or (source is None and state == "creating")
+    assert topology_of(seen).link_state == state or (source is None and state == "creating")
     link = _state.current_link(seen)
     assert (link is None) == (source is None)
     assert link is None or link["state"] == state
