@@ -76,6 +76,19 @@ options:
     description:
       - The RV(digest) of an approved preview. If the roles or a check have changed since then, nothing is done.
     type: str
+  rpo_target:
+    description:
+      - Seconds. The report compares them with what was lost, where that is known. A target changes nothing else.
+    type: float
+  rto_target:
+    description:
+      - Seconds. The report compares them with the time from the request to the first row that the new primary
+        acknowledged. A target changes nothing else.
+    type: float
+  report_dir:
+    description:
+      - Existing directory for the report, as JSON, Markdown and HTML, written at every event. Needs O(postgres).
+    type: path
 extends_documentation_fragment:
   - alicloud.rds._postgres
   - alicloud.rds._waiting
@@ -159,6 +172,19 @@ events:
   contains:
     event: {description: What., type: str, sample: fence up}
     at: {description: "When, by the clock of the machine that runs the task, UTC.", type: str}
+    seconds: {description: Seconds since the first look., type: float}
+report:
+  description: What was done and measured, as it is in the JSON file.
+  returned: always, null without O(postgres)
+  type: dict
+  contains:
+    loss: {description: "What is known of data that was lost, in a sentence; null before that is known.", type: str}
+    rto: {description: "Seconds from the request to the first row, in parts, and what it leaves out.", type: dict}
+    stopped_at: {description: The last event., type: str}
+report_file:
+  description: The report as a page.
+  returned: if O(report_dir) is set
+  type: str
 fence:
   description: The fence of this run.
   returned: always, null without O(postgres)

@@ -15,6 +15,12 @@ _HELP = {
     "alicloud_rds_link_checks": "Checks of the last verification by result.",
     "alicloud_rds_link_last_verify_timestamp_seconds": "When the link was verified last.",
 }
+_DRILL_HELP = {
+    "alicloud_rds_drill_passed": "Whether the last drill passed.",
+    "alicloud_rds_drill_rpo_seconds": "Largest exposure in the last drill.",
+    "alicloud_rds_drill_rto_seconds": "Time from the request to the first row in the last drill.",
+    "alicloud_rds_drill_last_timestamp_seconds": "When the last drill ended.",
+}
 
 
 def metrics(results: Mapping[str, Mapping[str, Any]], now: float) -> str:
@@ -28,6 +34,22 @@ def metrics(results: Mapping[str, Mapping[str, Any]], now: float) -> str:
         samples = [sample for instance, result in results.items() for sample in _samples(name, instance, result, now)]
         if samples:
             lines += [f"# HELP {name} {text}", f"# TYPE {name} gauge", *samples]
+    return "\n".join(lines) + "\n"
+
+
+def drill_metrics(report: Mapping[str, Any], now: float) -> str:
+    """Return a drill in the text format of Prometheus; what was not measured is left out.
+
+    :param report: of module replication_link_drill
+    :param now: seconds since 1970
+    """
+    rpo, rto = (report.get(name) or {} for name in ("rpo", "rto"))
+    values = [int(report["outcome"] == "passed"), rpo.get("seconds"), rto.get("total"), round(now)]
+    label = f'dr_instance_id="{_escaped(report.get("production") or report["instance"])}"'
+    lines = []
+    for (name, text), value in zip(_DRILL_HELP.items(), values, strict=True):
+        if value is not None:
+            lines += [f"# HELP {name} {text}", f"# TYPE {name} gauge", f"{name}{{{label}}} {value}"]
     return "\n".join(lines) + "\n"
 
 

@@ -1,14 +1,20 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Drills on a spare instance, on real clusters: production stays as it is, and the figures are true."""
+"""Drills on a spare instance, on real clusters: production stays as it is, and the figures are true.
+
+FAILOVERS=2 ends a drill at every event instead of three.
+"""
 
 from __future__ import annotations
 
+import calendar
 import json
 import os
 import signal
 import subprocess
 import sys
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,23 +24,28 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible import specs
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.rehearse import DRILL
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import run
+from ansible_collections.alicloud.rds.plugins.module_utils._dr import record as _record
 
 from .conftest import PASSWORD, ROOT, eventually
 from .operating import SECRET, linked
 
 __all__ = ["linked"]  # a fixture
+MANY = int(os.environ.get("FAILOVERS", "1")) > 1
+EVENTS = ("started", "production verified", "link of the spare previewed", "spare streams", "writer started",
+          "promotion requested", "spare promoted", "first row acknowledged", "queries asked", "cleaned up")  # fmt: skip
+HOUR = 3600
 WRITTEN = "SELECT count(*) AS n FROM dr_link_canary WHERE id LIKE 'drill-%'"
 VICTIM = """
 import json, os, signal, sys
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.rehearse import DRILL
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import run
-from ansible_collections.alicloud.rds.plugins.module_utils._dr.drill import Drill
-noted = Drill._event
-def event(self, what):
-    noted(self, what)
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.record import Record
+noted = Record.event
+def event(self, what, **known):
+    noted(self, what, **known)
     if what == sys.argv[2]:
         os.kill(os.getpid(), signal.SIGKILL)
-Drill._event = event
+Record.event = event
 run(DRILL, json.loads(sys.argv[1]), check_mode=False, diff=False)
 """
 
@@ -115,15 +126,22 @@ def test_a_drill_measures_and_leaves_production_alone(linked, spare, tmp_path):
     assert linked.sent("DeleteReplicationLink") == [], "production was not operated"
 
 
+def during(linked, action: Callable[[], Any]) -> threading.Thread:
+    """Do something once the drill has written some rows."""
+
+    def wait_and_act() -> None:
+        assert eventually(lambda: linked.rds.sql(linked.source, WRITTEN, "dr_link")[0]["n"] > 10)
+        action()
+
+    thread = threading.Thread(target=wait_and_act)
+    thread.start()
+    return thread
+
+
 def test_rows_that_the_spare_has_not_received_are_exposure_and_then_loss(linked, spare):
     """The truth is counted in the tables: from the break on, acknowledged rows are at the source only."""
 
-    def break_it() -> None:
-        assert eventually(lambda: linked.rds.sql(linked.source, WRITTEN, "dr_link")[0]["n"] > 10)
-        linked.rds.break_link(spare, "refused")
-
-    breaker = threading.Thread(target=break_it)
-    breaker.start()
+    breaker = during(linked, lambda: linked.rds.break_link(spare, "refused"))
     done = drill(linked, spare, duration=2.5, rpo_target=0.2)
     breaker.join()
     assert done["failed"] and "RPO of" in done["msg"] and "over the target of 0.2 s" in done["msg"]
@@ -132,6 +150,53 @@ def test_rows_that_the_spare_has_not_received_are_exposure_and_then_loss(linked,
     assert report["writer"]["lost_before_cut"] == lost > 10
     assert abs(report["rpo"]["rows"] - lost) <= 0.1 * 50 + 3, "within the resolution of the samples"
     assert report["writer"]["is_prefix"], "rows are lost at the end, and nowhere else"
+
+
+def test_what_is_received_and_not_replayed_is_lag_and_no_loss(linked, spare):
+    pausing = during(linked, lambda: linked.rds.break_link(spare, "replay_paused"))
+    done = drill(linked, spare, duration=2.5)
+    pausing.join()
+    assert done["outcome"] == "passed", done.get("msg")
+    report = done["report"]
+    assert max(sample["lag_bytes"] for sample in report["samples"]) > 10 * 100, "a row takes more than 100 bytes"
+    assert report["rpo"]["seconds"] < 0.5 and report["writer"]["lost_before_cut"] == 0
+    assert report["writer"]["survived"] == linked.rds.sql(spare, WRITTEN, "dr_link")[0]["n"]
+
+
+def test_the_largest_exposure_counts_not_the_last(linked, spare):
+    """What sends to the standbys stands still for a second, and goes on before the promotion."""
+
+    def stand_still() -> None:
+        senders = [row["pid"] for row in linked.rds.sql(linked.source, "SELECT pid FROM pg_stat_replication")]
+        for number, pause in ((signal.SIGSTOP, 1), (signal.SIGCONT, 0)):
+            for pid in senders:
+                os.kill(pid, number)
+            time.sleep(pause)
+
+    slowing = during(linked, stand_still)
+    done = drill(linked, spare, duration=3.5)
+    slowing.join()
+    assert done["outcome"] == "passed", done.get("msg")
+    rpo, writer = done["report"]["rpo"], done["report"]["writer"]
+    assert 0.8 <= rpo["seconds"] <= 1.5 and 0.8 * 50 * 0.5 <= rpo["rows"] <= 1.5 * 50
+    assert rpo["p50"] < rpo["seconds"] / 2 and writer["lost_before_cut"] == 0
+
+
+def test_asynchronous_commits_and_a_clock_that_is_off_change_no_figure(linked, spare, monkeypatch):
+    """The source acknowledges to others before its disk has it, and the runner's wall clock is an hour ahead."""
+    linked.rds.sql(linked.source, "ALTER ROLE dr_operator SET synchronous_commit = off")
+    form = "%Y-%m-%dT%H:%M:%SZ"
+    monkeypatch.setattr(_record, "utc_now", lambda: time.strftime(form, time.gmtime(time.time() + HOUR)))
+    breaking = during(linked, lambda: linked.rds.break_link(spare, "refused"))
+    done = drill(linked, spare, duration=2.5)
+    breaking.join()
+    assert done["outcome"] == "passed", done.get("msg")
+    report = done["report"]
+    assert calendar.timegm(time.strptime(report["started"], form)) - time.time() > HOUR / 2
+    lost = report["writer"]["acknowledged"] - linked.rds.sql(spare, WRITTEN, "dr_link")[0]["n"]
+    assert report["writer"]["lost_before_cut"] == lost > 10 and abs(report["rpo"]["rows"] - lost) <= 8
+    assert abs(report["rpo"]["seconds"] - report["rpo"]["rows"] / 50) < 0.5, "rows come at 50 a second"
+    assert 0 < report["rto"]["total"] < 60
 
 
 def test_a_target_and_a_query_that_are_missed_fail_the_drill(linked, spare):
@@ -153,10 +218,11 @@ def test_what_is_no_spare_is_refused_before_anything_is_created(linked, spare):
     )
 
 
-@pytest.mark.parametrize("at", ["production verified", "spare streams", "writer started", "promotion requested"])
+@pytest.mark.parametrize("at", EVENTS if MANY else ("spare streams", "writer started", "promotion requested"))
 def test_a_killed_drill_leaves_production_and_a_report_that_says_where_it_stood(linked, spare, tmp_path, at):
     before = state(linked)
-    given = json.dumps(options(linked, spare, report_dir=str(tmp_path)))
+    query = {"sql": "SELECT 1", "expect": "1"}
+    given = json.dumps(options(linked, spare, report_dir=str(tmp_path), queries=[query]))
     environment = {**os.environ, **linked.rds.environment, "PYTHONPATH": f"{ROOT}/.build/link"}
     done = subprocess.run([sys.executable, "-c", VICTIM, given, at], env=environment, timeout=120, check=False)
     assert done.returncode == -signal.SIGKILL

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pg8000.native
@@ -54,8 +55,8 @@ def promote(linked, **given: Any) -> dict[str, Any]:
     return do(linked, PROMOTION, **{"mode": "planned", "fence": True, **given})
 
 
-def killed(linked, at: str, number: int) -> subprocess.CompletedProcess[str]:
-    options = json.dumps(options_for(linked, PROMOTION, mode="planned", fence=True))
+def killed(linked, at: str, number: int, report_dir: Path) -> subprocess.CompletedProcess[str]:
+    options = json.dumps(options_for(linked, PROMOTION, mode="planned", fence=True, report_dir=str(report_dir)))
     environment = {**os.environ, **linked.rds.environment, "PYTHONPATH": f"{ROOT}/.build/link"}
     command = [sys.executable, "-c", VICTIM, options, at, str(int(number))]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
@@ -138,8 +139,14 @@ if MANY == 1:  # of each kind of moment one
 
 
 @pytest.mark.parametrize(("at", "number"), ENDS, ids=[f"{at}-{number.name}" for at, number in ENDS])
-def test_after_a_kill_the_servers_are_as_verify_says_and_one_command_goes_on(linked, applications, at, number):
-    assert killed(linked, at, number).returncode != 0
+def test_after_a_kill_the_servers_are_as_verify_says_and_one_command_goes_on(
+    linked, applications, tmp_path, at, number
+):
+    assert killed(linked, at, number, tmp_path).returncode != 0
+    report = json.loads(next(tmp_path.glob("promotion-*.json")).read_text())
+    assert at in [event["event"] for event in report["events"]] and (number == signal.SIGKILL) == (not report["ended"])
+    if number == signal.SIGKILL:
+        assert report["stopped_at"] == at and f"The last event is: {at}." in next(tmp_path.glob("*.md")).read_text()
     settle(linked)
     sent = at in EVENTS[4:]
     if at == "request sent":  # ended before the request has left, or after it

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import itertools
+import json
 import threading
 import time
+from pathlib import Path
 
 import pg8000.native
 
@@ -15,7 +17,7 @@ from .operating import linked
 __all__ = ["linked"]  # a fixture
 
 
-def test_planned_promotion_waits_for_the_last_byte_and_keeps_the_fence(linked):
+def test_planned_promotion_waits_for_the_last_byte_and_keeps_the_fence(linked, tmp_path):
     linked.rds.break_link(linked.dr, "replay_paused")
     linked.write(linked.source, 2)
     lagging = {"dr_link_skip_checks": ["replay", "canary"], "dr_link_lag_timeout": 1}
@@ -31,7 +33,8 @@ def test_planned_promotion_waits_for_the_last_byte_and_keeps_the_fence(linked):
     stale = linked.play("promote", fails=True, dr_link_promote_mode="planned", dr_link_expect="0123456789abcdef")
     assert "preview again" in stale.output and linked.sent("DeleteReplicationLink") == []
 
-    run = linked.play("promote", dr_link_promote_mode="planned", dr_link_fence=True, dr_link_expect=digest)
+    reported = {"dr_link_report_dir": str(tmp_path), "dr_link_rto_target": 120, "dr_link_rpo_target": 0}
+    run = linked.play("promote", dr_link_promote_mode="planned", dr_link_fence=True, dr_link_expect=digest, **reported)
     done = run.results["done"]
     assert done["outcome"] == "promoted" and done["transactions_after_fence"] == 0
     assert "has acknowledged a row" in run.output and "is fenced and stays so" in run.output
@@ -39,6 +42,12 @@ def test_planned_promotion_waits_for_the_last_byte_and_keeps_the_fence(linked):
         *("checked", "fence up", "sessions ended", "last byte replayed", "request sent", "promoted"),
         *("out of recovery", "new primary opened", "first row acknowledged"),
     ]
+    page = Path(done["report_file"]).read_text()
+    assert f"Report: {done['report_file']}" in run.output and "PROMOTED. Data lost: Nothing: the last byte" in page
+    report = done["report"]
+    assert json.loads(Path(done["report_file"]).with_suffix(".json").read_text()) == report
+    assert 0 < report["rto"]["out_of_recovery"] <= report["rto"]["total"] < report["rto"]["no_writes"]
+    assert page.count("<td>PASS</td>") == 2, "no row was lost, and it was quick enough"
     assert linked.orders(linked.dr) == 2
     assert not linked.value(linked.dr, "pg_is_in_recovery()")
     assert linked.is_shut(linked.source) and not linked.is_shut(linked.dr)

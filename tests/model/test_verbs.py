@@ -98,6 +98,7 @@ ROLE_KEYS = {
     *("endpoint", "credentials", "retries"),
 }
 PROMOTION_KEYS = ROLE_KEYS | {"run", "said", "fence", "digest", "events", "transactions_after_fence"}
+PROMOTION_KEYS |= {"report", "report_file"}
 KEYS_OF = {"apply": one.LINK_KEYS, "info": one.INFO_KEYS, "promote": PROMOTION_KEYS, "rebuild": ROLE_KEYS}
 SEEN = 0.01  # real seconds of a rebuild, so that most of them are seen at work
 PATIENT = {"wait_timeout": 100.0 * SPEED, "settle_timeout": 0.2 * SPEED}

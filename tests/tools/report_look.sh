@@ -9,14 +9,16 @@ browser=$(command -v chromium || command -v chromium-browser) || {
 }
 there=$repo/.build/report
 mkdir -p "$there"
-PYTHONPATH="$repo/.build/link" python - "$repo/tests/vectors/drill_report.json" >"$there/sample.html" <<'END'
+cd "$there"
+flags=(--headless --no-sandbox --disable-gpu)
+for kind in drill promotion; do
+    PYTHONPATH="$repo/.build/link" python - "$repo/tests/vectors/${kind}_report.json" >"$kind.html" <<'END'
 import json, sys
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.report import html
 print(html(json.load(open(sys.argv[1], encoding="utf-8"))), end="")
 END
-cd "$there"
-flags=(--headless --no-sandbox --disable-gpu)
-"$browser" "${flags[@]}" --screenshot=wide.png --window-size=1200,1600 sample.html 2>/dev/null
-"$browser" "${flags[@]}" --screenshot=narrow.png --window-size=500,1600 sample.html 2>/dev/null
-"$browser" "${flags[@]}" --print-to-pdf=printed.pdf sample.html 2>/dev/null
-echo "Look at $there/wide.png, narrow.png and printed.pdf"
+    "$browser" "${flags[@]}" --screenshot="$kind-wide.png" --window-size=1200,1600 "$kind.html" 2>/dev/null
+    "$browser" "${flags[@]}" --screenshot="$kind-narrow.png" --window-size=500,1600 "$kind.html" 2>/dev/null
+    "$browser" "${flags[@]}" --no-pdf-header-footer --print-to-pdf="$kind.pdf" "$kind.html" 2>/dev/null
+done
+echo "Look at the pictures and the printed pages in $there"

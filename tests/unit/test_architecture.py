@@ -18,7 +18,7 @@ FLOORS = {
     "plugin_utils": ("_action", "_progress", "_reports"),
     "_ansible": (
         *("role", "api_check", "rehearse", "prepare", "fencing", "roles", "verify", "fleet", "links", "info"),
-        *("run", "results", "connection", "postgres_specs", "specs", "options"),
+        *("report_files", "run", "results", "connection", "postgres_specs", "specs", "options"),
     ),
     "_dr": (
         *(
@@ -45,6 +45,7 @@ FLOORS = {
             "facts",
             "seen",
             "report",
+            "record",
             "follow",
         ),
     ),

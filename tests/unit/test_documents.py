@@ -66,7 +66,7 @@ def test_operating_a_link_lists_every_check_metric_and_table():
     listed = [name for row in re.findall(r"(?m)^\| (`.*?) \|", checks) for name in re.findall(r"`(\w+)`", row)]
     assert tuple(listed) == _verification.CHECK_IDS
     metrics = text.partition("\n## Metrics and reports\n")[2].partition("\n## ")[0]
-    assert re.findall(r"(?m)^\| `(\w+)`", metrics) == list(_reports._HELP)
+    assert re.findall(r"(?m)^\| `(\w+)`", metrics) == [*_reports._HELP, *_reports._DRILL_HELP]
     statements = " ".join(text.split())
     for table, columns in (("dr_link_canary", _source.CANARY), ("dr_link_fence", _source.FENCE)):
         assert f"CREATE TABLE {table} ({columns});" in statements

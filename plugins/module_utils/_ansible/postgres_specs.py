@@ -57,6 +57,11 @@ REPLICATION_LINK_VERIFY: dict[str, Any] = {
     "supports_check_mode": True,
 }
 
+_REPORTED: dict[str, Any] = {
+    "rpo_target": {"type": "float"},
+    "rto_target": {"type": "float"},
+    "report_dir": {"type": "path"},
+}
 REPLICATION_LINK_PROMOTION: dict[str, Any] = {
     "argument_spec": {
         "dr_instance_id": {"type": "str", "required": True},
@@ -71,6 +76,7 @@ REPLICATION_LINK_PROMOTION: dict[str, Any] = {
         "skip_checks": {"type": "list", "elements": "str", "default": []},
         "canary_table": {"type": "str", "default": "dr_link_canary"},
         "expect": {"type": "str"},
+        **_REPORTED,
         **WAITING,
         **MODULE_CONNECTION,
     },
@@ -109,9 +115,7 @@ REPLICATION_LINK_DRILL: dict[str, Any] = {
         "rate": {"type": "float", "default": 10.0},
         "duration": {"type": "float", "default": 10.0},
         "queries": {"type": "list", "elements": "dict", "default": [], "options": _QUERY},
-        "rpo_target": {"type": "float"},
-        "rto_target": {"type": "float"},
-        "report_dir": {"type": "path"},
+        **_REPORTED,
         **WAITING,
         **MODULE_CONNECTION,
     },
@@ -140,8 +144,9 @@ DR_LINK: dict[str, Any] = {
     "partial": {"type": "bool", "default": False},
     "connection": MODULE_CONNECTION["connection"],
     "postgres": {"type": "dict", "options": {**_POSTGRES, "instances": {"type": "dict"}}},
-    "report_dir": {"type": "path"},
+    **_REPORTED,
     "metrics_file": {"type": "path"},
+    "drill_metrics_file": {"type": "path"},
     "skip_checks": {"type": "list", "elements": "str", "default": []},
     "max_lag_bytes": {"type": "int"},
     "lag_timeout": {"type": "float", "default": 60.0},
@@ -159,8 +164,6 @@ DR_LINK: dict[str, Any] = {
     "drill_queries": {"type": "list", "elements": "dict", "default": [], "options": _QUERY},
     "drill_rate": {"type": "float", "default": 10.0},
     "drill_duration": {"type": "float", "default": 10.0},
-    "rpo_target": {"type": "float"},
-    "rto_target": {"type": "float"},
     **{name: {"type": "path"} for name in ("before_promote", "after_promote", "on_failure")},
     "rebuild_confirm": {"type": "str"},
 }

@@ -5,33 +5,24 @@
 
 from __future__ import annotations
 
-import getpass
-import json
-import os
-import platform
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.connection import Clients, waiter_of
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.links import desired_link
-from ansible_collections.alicloud.rds.plugins.module_utils._ansible.options import refuse
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.postgres_specs import REPLICATION_LINK_DRILL
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.report_files import ReportFiles, who_and_with_what
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import Operation
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.verify import logins_of
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.drill import Drill, DrillOrder, Services
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.link import ReplicationLinks
-from ansible_collections.alicloud.rds.plugins.module_utils._dr.report import html, markdown
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.role_changes import RoleChanges
 
 
 def drill(options: Mapping[str, Any], clients: Clients, check_mode: bool) -> dict[str, Any]:
     """Rehearse a failover on a spare instance, and write the report at every event."""
-    folder = options["report_dir"]
-    if folder and not os.path.isdir(folder):
-        refuse([f"report_dir {folder!r} is not an existing directory"])
+    files = ReportFiles(options["report_dir"])
     spare = {**options, "dr_instance_id": options["spare_instance_id"], "task_name": None, "dry_run_task_id": None}
     order = DrillOrder(
         desired=desired_link(spare),
@@ -51,41 +42,24 @@ def drill(options: Mapping[str, Any], clients: Clients, check_mode: bool) -> dic
         links=lambda dry: ReplicationLinks(client, waiter, check_mode=dry),
         changes=RoleChanges(client, waiter, check_mode=False),
     )
-    done = Drill(services, order, lambda report: _keep(report, folder))
-    done.report |= {
-        "who": f"{getpass.getuser()}@{platform.node()}",
-        "versions": {"python": platform.python_version()},
-        "samples": [],
-    }
+    done = Drill(services, order, files.keep, **who_and_with_what())
     try:
         report = done.run()
     except RdsError as error:
-        error.context |= _fields(done.report, folder)
+        error.context |= _fields(done.report, files)
         raise
-    return {**_fields(report, folder), "outcome": report["outcome"]}
+    return {**_fields(report, files), "outcome": report["outcome"]}
 
 
-def _fields(report: Mapping[str, Any], folder: str | None) -> dict[str, Any]:
+def _fields(report: Mapping[str, Any], files: ReportFiles) -> dict[str, Any]:
     is_linked = "create" in (report.get("task_ids") or {})
     is_preview = report["outcome"] == "previewed"
-    return {"changed": is_linked or is_preview, "report": report, "report_file": _file(report, folder, "html")}
-
-
-def _keep(report: Mapping[str, Any], folder: str | None) -> None:
-    """Write the report in all forms, each whole or not at all."""
-    if folder is None:
-        return
-    texts = {"json": json.dumps(report, indent=1) + "\n", "md": markdown(report), "html": html(report)}
-    for form, text in texts.items():
-        path = Path(_file(report, folder, form) or "")
-        with tempfile.NamedTemporaryFile("w", dir=folder, delete=False, encoding="utf-8") as draft:
-            draft.write(text)
-        os.chmod(draft.name, 0o644)
-        os.replace(draft.name, path)
-
-
-def _file(report: Mapping[str, Any], folder: str | None, form: str) -> str | None:
-    return os.path.join(folder, f"{report['kind']}-{report['instance']}-{report['run']}.{form}") if folder else None
+    return {
+        "changed": is_linked or is_preview,
+        "report": report,
+        "report_file": files.page(report),
+        "warnings": [files.problem] * bool(files.problem),
+    }
 
 
 DRILL = Operation(

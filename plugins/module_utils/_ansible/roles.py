@@ -11,6 +11,7 @@ from typing import Any
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.connection import Clients, waiter_of
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.options import refuse
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.postgres_specs import REPLICATION_LINK_PROMOTION
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.report_files import ReportFiles, who_and_with_what
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.results import checks_as_result
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import Operation
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.specs import REPLICATION_LINK_REBUILD
@@ -31,7 +32,10 @@ def promote(options: Mapping[str, Any], clients: Clients, check_mode: bool) -> d
         refuse(["fence needs postgres: how to log in at both servers"] * options["fence"])
         guards = Guards(max_lag_bytes=options["max_lag_bytes"], measured_lag_bytes=options["measured_lag_bytes"])
         changes, forced = _role_changes(options, clients, check_mode), options["mode"] == "forced"
-        return _fields(drive(changes.promote(options["dr_instance_id"], guards, forced=forced)))
+        fields = _fields(drive(changes.promote(options["dr_instance_id"], guards, forced=forced)))
+        silent = ["No report is written: report_dir needs postgres."] * bool(options["report_dir"])
+        return {**fields, "warnings": [*fields.get("warnings", []), *silent]}
+    files = ReportFiles(options["report_dir"])
     question = Look(options["dr_instance_id"], logins_of(options), follow_row=not check_mode)
     order = Order(
         question=question,
@@ -42,25 +46,29 @@ def promote(options: Mapping[str, Any], clients: Clients, check_mode: bool) -> d
         lag_timeout=options["lag_timeout"],
         skip_checks=tuple(options["skip_checks"]),
         expect=options["expect"],
+        rpo_target=options["rpo_target"],
+        rto_target=options["rto_target"],
         check_mode=check_mode,
     )
 
     def changes_of(check_mode: bool) -> RoleChanges:
         return _role_changes(options, clients, check_mode)
 
-    promoter = Promoter(clients.home, clients, changes_of, clients.has_written, order)
+    promoter = Promoter(
+        clients.home, clients, changes_of, clients.has_written, order, files.keep, **who_and_with_what()
+    )
     try:
         done = promoter.run()
     except RdsError as error:
         failover = error.context.pop("failover", None)
         if failover is not None:
             checks = {"checks": failover.checks, "lag": Lag(lag_bytes(failover.seen))}
-            error.context = {**_failover(failover), **error.context, **checks}
+            error.context = {**_failover(failover, files), **error.context, **checks}
         raise
-    return {**_fields(done.change), **_failover(done)} if done.change else _failover(done)
+    return {**(_fields(done.change) if done.change else {}), **_failover(done, files)}
 
 
-def _failover(done: Failover) -> dict[str, Any]:
+def _failover(done: Failover, files: ReportFiles) -> dict[str, Any]:
     """Return the keys of a result that are about PostgreSQL."""
     fence = {"state": done.fence_state, "method": done.fence.method if done.fence else None}
     fence["holes"] = HOLES if fence["method"] == "system" else None
@@ -70,11 +78,13 @@ def _failover(done: Failover) -> dict[str, Any]:
         "run": done.run,
         "checks": checks_as_result(done.checks),
         "digest": done.digest,
-        "events": done.events,
+        "events": done.record.report["events"],
+        "report": done.record.report,
+        "report_file": files.page(done.record.report),
         "fence": fence,
         "said": done.said,
         "transactions_after_fence": done.lost,
-        "warnings": [*(change.warnings if change else []), *done.warnings],
+        "warnings": [*(change.warnings if change else []), *done.warnings, *filter(None, [files.problem])],
     }
 
 
@@ -116,6 +126,8 @@ _FAILOVER: dict[str, Any] = {
     "run": None,
     "digest": None,
     "events": [],
+    "report": None,
+    "report_file": None,
     "fence": None,
     "said": [],
     "transactions_after_fence": None,

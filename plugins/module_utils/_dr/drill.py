@@ -1,22 +1,19 @@
 # Copyright: (c) 2026, alicloud.rds contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A test failover on a spare instance. The production link is read and never operated, and nothing is fenced.
-
-The report is handed on at every event, so that it exists from the first second, also after the run was killed.
-"""
+"""A test failover on a spare instance. The production link is read and never operated, and nothing is fenced."""
 
 from __future__ import annotations
 
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.facts import quoted_text
-from ansible_collections.alicloud.rds.plugins.module_utils._dr.follow import drive, stopwatch, utc_now
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.follow import drive
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.inspection import (
     Logins,
     Look,
@@ -34,6 +31,7 @@ from ansible_collections.alicloud.rds.plugins.module_utils._dr.measurement impor
     survivors,
 )
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.postgres import PostgresError, Session, quoted
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.record import LEFT_OUT, Keep, Record
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.role_changes import Guards, RoleChanges
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.seen import End
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.state import Caller, read_instance, read_state
@@ -69,33 +67,31 @@ class Services:
     changes: RoleChanges
 
 
-@dataclass
 class Drill:
-    """One drill. `report` is what `keep` gets at every event."""
+    """One drill. `record` holds its report, which is kept at every event."""
 
-    services: Services
-    order: DrillOrder
-    keep: Callable[[Mapping[str, Any]], None]
-    report: dict[str, Any] = field(default_factory=dict)
+    def __init__(self, services: Services, order: DrillOrder, keep: Keep, **known: Any) -> None:
+        self.services, self.order = services, order
+        run = uuid.uuid4().hex[:12]
+        self._prefix = f"drill-{run}-"
+        self.record = Record(
+            keep,
+            kind="drill",
+            run=run,
+            instance=order.desired.dr_instance_id,
+            production=order.production,
+            targets={"rpo_seconds": order.rpo_target, "rto_seconds": order.rto_target},
+            samples=[],
+            **known,
+        )
+        self.report = self.record.report
+        self._event, self._end, self._elapsed = self.record.event, self.record.end, self.record.elapsed
 
     def run(self) -> dict[str, Any]:
         """Carry it out and return the report.
 
         :raises RdsError: with the report in its context
         """
-        self._elapsed = stopwatch()
-        self._prefix = f"drill-{uuid.uuid4().hex[:12]}-"
-        self.report |= {
-            "kind": "drill",
-            "run": self._prefix[6:-1],
-            "started": utc_now(),
-            "ended": None,
-            "outcome": "running",
-            "instance": self.order.desired.dr_instance_id,
-            "production": self.order.production,
-            "events": [],
-            "targets": {"rpo_seconds": self.order.rpo_target, "rto_seconds": self.order.rto_target},
-        }
         self._event("started")
         try:
             self._carry_out()
@@ -221,7 +217,7 @@ class Drill:
             "queries": queries,
             "service_running": round(running - cut, 3),
             "total": round(first.acknowledged - cut, 3),
-            "leaves_out": "detection, decision, DNS, poolers, restart of applications",
+            "leaves_out": LEFT_OUT,
         }
         self._compare(own, writer, cut)
 
@@ -299,16 +295,6 @@ class Drill:
 
     def _remains(self, state: str) -> None:
         self.report["remaining"] = f"The spare {self.order.desired.dr_instance_id} {state}."
-
-    def _event(self, what: str) -> None:
-        seconds = round(self._elapsed(), 3)
-        self.report["events"].append({"event": what, "at": utc_now(), "seconds": seconds})
-        self.report["stopped_at"] = what
-        self.keep(self.report)
-
-    def _end(self, outcome: str, message: str | None = None) -> None:
-        self.report |= {"outcome": outcome, "message": message, "ended": utc_now()}
-        self.keep(self.report)
 
 
 def _asked(login: Any, query: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,10 +20,11 @@ from typing import Any
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
 from ansible_collections.alicloud.rds.plugins.module_utils._dr import fence as fences
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.facts import fence_methods
-from ansible_collections.alicloud.rds.plugins.module_utils._dr.follow import drive, utc_now
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.follow import drive
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.inspection import Look, look
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.postgres import PostgresError, Session, quoted
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.precheck import Check, failed
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.record import LEFT_OUT, Keep, Record
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.role_changes import (
     Guards,
     RoleChangeResult,
@@ -50,6 +51,8 @@ class Order:
     proof_timeout: float = 60
     skip_checks: tuple[str, ...] = ()
     expect: str | None = None  # the digest of an approved preview
+    rpo_target: float | None = None
+    rto_target: float | None = None
     check_mode: bool = False
 
 
@@ -60,17 +63,51 @@ class Failover:
     run: str
     seen: Seen
     checks: list[Check]
-    events: list[dict[str, Any]] = field(default_factory=list)
+    record: Record
     fence: fences.Fence | None = None
     fence_state: str = "none"  # none, up, down, unknown
     change: RoleChangeResult | None = None
     lost: int | None = None  # transactions that began at the old primary after the fence; None: not known
+    loss: str | None = None  # what is known of data that was lost, in a sentence
     said: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
     def event(self, what: str) -> None:
-        """Note what has happened, with the time of the runner's clock."""
-        self.events.append({"event": what, "at": utc_now()})
+        """Note what has happened, and keep the report."""
+        self.record.event(what, **self._known())
+
+    def end(self, outcome: str, message: str | None = None) -> None:
+        """Note how it has ended, and keep the report."""
+        self.record.end(outcome, message, **self._known())
+
+    def _known(self) -> dict[str, Any]:
+        source, change = self.seen.primary, self.change
+        return {
+            "source": {"name": source.name, "host": source.host, "port": source.port} if source else None,
+            "checks": {"before": [check._asdict() for check in self.checks]},
+            "digest": self.digest,
+            "loss": self.loss,
+            "rpo": {"seconds": 0.0, "rows": 0} if self.loss == _NOTHING_LOST else None,
+            "rto": self._recovery(),
+            "said": [*self.warnings, *self.said],
+            "remaining": _NEXT if self.is_promoted else None,
+            "task_ids": {"task": change.task_id, "request": change.request_id} if change else {},
+        }
+
+    def _recovery(self) -> dict[str, Any] | None:
+        """Return how long it took from the request, or from the fence, to the first row; None before that row."""
+        at = {row["event"]: row["seconds"] for row in self.record.report["events"]}
+        if "request sent" not in at or "first row acknowledged" not in at:
+            return None
+        sent, first = at["request sent"], at["first row acknowledged"]
+        return {
+            "total": round(first - sent, 3),
+            "out_of_recovery": round(at["out of recovery"] - sent, 3),
+            "first_write": round(first - at["out of recovery"], 3),
+            "service_running": self.change.seconds if self.change else None,
+            "no_writes": round(first - at["fence up"], 3) if "fence up" in at else None,
+            "leaves_out": LEFT_OUT,
+        }
 
     @property
     def is_promoted(self) -> bool:
@@ -94,14 +131,18 @@ class Promoter:
         changes: Callable[[bool], RoleChanges],
         has_written: Callable[[], bool],
         order: Order,
+        keep: Keep,
+        **known: Any,
     ) -> None:
         """Prepare.
 
         :param at: returns the client of a region
         :param changes: returns what sends the request, for check mode or not
         :param has_written: whether a request has left that may have changed something
+        :param keep: gets the report at every event
+        :param known: what else the report is to say
         """
-        self._client, self._at, self._order = client, at, order
+        self._client, self._at, self._order, self._keep, self._known = client, at, order, keep, known
         self._changes, self._preview, self._has_written = changes(False), changes(True), has_written
         self._sessions: list[Session] = []
         self._both: tuple[Session, Session] | None = None  # at primary and standby, locked
@@ -111,25 +152,43 @@ class Promoter:
 
         :raises RdsError: with what has happened in its context, under `failover`
         """
-        order = self._order
+        order, record = self._order, self._record()
         seen: Seen = drive(look(self._client, self._at, replace(order.question, follow_row=False)))
-        done = Failover(uuid.uuid4().hex[:12], seen, checks(seen, skip=order.skip_checks))
+        done = Failover(record.report["run"], seen, checks(seen, skip=order.skip_checks), record)
         try:
             self._carry_out(done)
+            done.end(done.change.outcome if done.change else "unknown")
         except RdsError as error:
             if done.is_promoted:
                 error.outcome = "unknown"
                 error.message = f"The service has promoted {seen.dr_instance_id}, but: {error.message}"
             error.context = {**error.context, "failover": done}
+            done.end(error.outcome, error.message)
             raise
         except PostgresError as error:
             outcome = "unknown" if self._has_written() else "not_sent"
             text = f"{error.text.rstrip('.')}. {' '.join(done.said)}"
+            done.end(outcome, text)
             raise RdsError("PostgresRefused", text, outcome=outcome, context={"failover": done}) from None
+        except BaseException:
+            done.end("unknown" if self._has_written() else "not_sent", "The run was ended from outside.")
+            raise
         finally:
             for session in self._sessions:
                 session.close()
         return done
+
+    def _record(self) -> Record:
+        order = self._order
+        return Record(
+            self._keep,
+            kind="promotion",
+            mode="forced" if order.forced else "planned",
+            run=uuid.uuid4().hex[:12],
+            instance=order.question.dr_instance_id,
+            targets={"rpo_seconds": order.rpo_target, "rto_seconds": order.rto_target},
+            **self._known,
+        )
 
     def _carry_out(self, done: Failover) -> None:
         order, name = self._order, self._order.question.dr_instance_id
@@ -227,7 +286,10 @@ class Promoter:
                 raise RdsError("StandbyLags", f"{text}{advice}")
             if missing:
                 break
-        done.event("last byte replayed")
+        behind = missing or (0 if done.fence else written - target)
+        if behind:
+            done.loss = f"Up to {behind} bytes of WAL, which max_lag_bytes allows."
+        done.event("standby is within max_lag_bytes" if behind else "last byte replayed")
         if done.fence:
             found = fences.effect(primary, done.fence)
             if not found.holds or fences.read_record(primary) != done.fence:
@@ -300,6 +362,7 @@ class Promoter:
             text = (
                 f"{missing} bytes of WAL at {name} were not received by {done.seen.standby.name} when both were asked."
             )
+        done.loss = text
         done.warnings.append(f"Forced: {text}")
 
     # -- afterwards ----------------------------------------------------------------------------------------------------
@@ -363,6 +426,7 @@ class Promoter:
                 found = fences.effect(session, done.fence) if done.fence else None
         except PostgresError as error:
             done.said.append(f"{old.name} does not answer any more: {error.text}.")
+            done.loss = done.loss or f"Nothing up to the last byte that was read; {old.name} does not answer since."
             return
         done.lost = later
         if found is not None:
@@ -374,10 +438,14 @@ class Promoter:
             text = (
                 f"{later} transactions began at {old.name} after the last byte was read: their rows may be there only."
             )
+            done.loss = text
             if done.fence:
                 text = f"{text} Autovacuum begins some, too. {' '.join(done.said)}"
                 raise RdsError("TransactionsAfterFence", text, outcome="unknown")
             done.warnings.append(text)
+        elif done.loss is None:
+            is_shut = found is not None and found.is_set
+            done.loss = _NOTHING_LOST if is_shut else f"Nothing until {old.name} was read last. It is not fenced."
 
     def _session(self, end: End) -> Session:
         session = fences.session_at(self._order.question.logins, end, "a promotion")
@@ -385,4 +453,6 @@ class Promoter:
         return session
 
 
+_NEXT = "Send the clients to it, and take the link out of the nightly playbook. Then: playbook alicloud.rds.reprotect."
+_NOTHING_LOST = "Nothing: the last byte was replayed, and no transaction began at the old primary, which is shut."
 _XMAX = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text"

@@ -20,6 +20,17 @@ _RTO = {
     "first_write": "then first acknowledged row",
     "queries": "queries",
     "service_running": "service reports Running",
+    "no_writes": "no client could write, from the fence to the first row",
+}
+
+
+_OUTCOMES = {
+    "passed": "PASSED",
+    "previewed": "PREVIEWED, nothing was changed",
+    "promoted": "PROMOTED",
+    "adopted": "PROMOTED, by another run or by a request whose reply was lost",
+    "unchanged": "PROMOTED BEFORE, nothing was changed",
+    "unknown": "UNKNOWN, read both sides before anything else",
 }
 
 
@@ -28,13 +39,15 @@ def verdict(report: Report) -> str:
     outcome = report.get("outcome")
     if outcome == "running" or not report.get("ended"):
         return f"NOT FINISHED. The last event is: {report.get('stopped_at') or 'none'}."
-    words = {"passed": "PASSED", "previewed": "PREVIEWED, nothing was created"}.get(str(outcome), "FAILED")
-    message = f": {report['message']}" if report.get("message") else ""
+    words = _OUTCOMES.get(str(outcome), "FAILED")
+    message = f": {report['message'].rstrip('.')}" if report.get("message") else ""
     rpo, rto = (report.get("rpo") or {}).get("seconds"), (report.get("rto") or {}).get("total")
     if outcome == "passed" and None not in (rpo, rto):
         message = (
             f": the copy accepted its first write {rto:g} s after the request; at most {rpo:g} s of writes were at risk"
         )
+    if outcome in ("promoted", "adopted") and report.get("loss"):
+        message = f". Data lost: {report['loss'].rstrip('.')}"
     return f"{words}{message}."
 
 
@@ -50,7 +63,7 @@ def sections(report: Report) -> list[tuple[str, Table]]:
         (f"{each.get('seconds', 0):.1f} s", each.get("at"), each.get("event")) for each in report.get("events") or []
     ]
     found.append(("Events", _table(("after", "clock (UTC)", "event"), events)))
-    found.append(("Checks of production that did not pass", _checks(report)))
+    found.append(("Checks that did not pass", _checks(report)))
     said = [(text,) for text in [*(report.get("said") or []), report.get("remaining")] if text]
     found.append(("What is so now, and what remains to be done", _table(("",), said)))
     found.append(("Who, where and with what", _table(("", ""), _facts(report))))
@@ -80,13 +93,14 @@ def html(report: Report) -> str:
 
 def _title(report: Report) -> str:
     name = report.get("instance") or "an instance"
-    return f"DR {report.get('kind') or 'drill'} of {name}, {report.get('started') or ''}"
+    what = " ".join(str(report[key]) for key in ("mode", "kind") if report.get(key)) or "drill"
+    return f"DR {what} of {name}, {report.get('started') or ''}"
 
 
 def _targets(report: Report) -> Table:
     targets, rows = report.get("targets") or {}, []
     measured = {"rpo": (report.get("rpo") or {}).get("seconds"), "rto": (report.get("rto") or {}).get("total")}
-    meaning = {"rpo": "RPO: data that would have been lost", "rto": "RTO: time until the first write"}
+    meaning = {"rpo": "RPO: writes at risk, at most", "rto": "RTO: from the request to the first write"}
     for name, value in measured.items():
         target = targets.get(f"{name}_seconds")
         result = (
@@ -114,10 +128,11 @@ def _figures(report: Report) -> Table:
             ("lost", writer.get("lost_before_cut")),
             ("rows missing in the middle (corruption)", "no" if writer.get("is_prefix") else "YES"),
         ]
-    if rpo:
+    if rpo.get("resolution"):
         rows += [("largest exposure", f"{rpo.get('rows')} rows, {_seconds(rpo.get('seconds'))}"),
                  ("half of the samples below, 95 % below", f"{_seconds(rpo.get('p50'))}, {_seconds(rpo.get('p95'))}"),
                  ("one sample each", _seconds(rpo.get("resolution")))]  # fmt: skip
+    rows += [("data that was lost", report["loss"])] if report.get("loss") else []
     rows += [(label, _seconds(rto[name])) for name, label in _RTO.items() if rto.get(name) is not None]
     rows += [("the time leaves out", rto["leaves_out"])] if rto.get("leaves_out") else []
     return _table(("", ""), rows)
@@ -137,7 +152,7 @@ def _facts(report: Report) -> list[tuple[Any, ...]]:
     place = f"{source.get('name')} ({source.get('host')}:{source.get('port')})" if source else None
     known = {"run": report.get("run"), "by": report.get("who"), "source": place, "instance": report.get("instance"),
              "production, left alone": report.get("production"), "started": report.get("started"),
-             "ended": report.get("ended"), **(report.get("versions") or {}),
+             "ended": report.get("ended"), "approved as": report.get("digest"), **(report.get("versions") or {}),
              **(report.get("task_ids") or {})}  # fmt: skip
     return [(name, value) for name, value in known.items() if value is not None]
 
@@ -176,7 +191,8 @@ def _timeline(report: Report) -> str:
         f'<text x="{_LEFT}" y="{_BOTTOM + 34}">each tick: a row acknowledged at the source</text>' if ticks else ""
     )
     title = "<title>What happened when</title>"
-    return f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img">{title}{"".join(parts)}</svg>'
+    height = _HEIGHT if samples or rows else _BOTTOM + 10
+    return f'<svg viewBox="0 0 {_WIDTH} {height}" role="img">{title}{"".join(parts)}</svg>'
 
 
 def _table(head: tuple[str, ...], rows: Iterable[Sequence[Any]]) -> Table:
@@ -213,7 +229,8 @@ th { white-space: nowrap }
 svg { width: 100%; height: auto; font-size: 13px }
 .axis { stroke: #111 } .event { stroke: #999; stroke-width: .7 } .rows { stroke: #111; stroke-width: .8 }
 polyline { fill: none; stroke: #111; stroke-width: 1.6 } .lag { stroke-dasharray: 6 4; stroke: #555 }
-@media print { body { font-size: 10px; margin: 0; padding: 0 } h2 { margin-top: .6em } svg { max-height: 60mm } }
+@media print { body { font-size: 9px; line-height: 1.25; margin: 0; padding: 0 } h2 { margin-top: .5em }
+  svg { max-height: 50mm; font-size: 16px } td, th { padding-top: 0; padding-bottom: 0 } }
 </style></head><body>
 @BODY@
 </body></html>

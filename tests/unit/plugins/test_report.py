@@ -15,6 +15,7 @@ import pytest
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.report import html, markdown
 
 SAMPLE: dict[str, Any] = json.loads((Path(__file__).parents[2] / "vectors/drill_report.json").read_text("utf-8"))
+PROMOTION: dict[str, Any] = json.loads((Path(__file__).parents[2] / "vectors/promotion_report.json").read_text("utf-8"))
 EVIL = '<script>alert("1")</script>|`x`\n\x1b[31m\'&'
 
 
@@ -64,7 +65,19 @@ def test_a_reader_finds_the_answers():
             assert answer in text, answer
 
 
+def test_a_promotion_says_first_what_was_lost():
+    for text in (Page(html(PROMOTION)).text, markdown(PROMOTION)):
+        for answer in ("DR planned promotion of pgm-uf6prod00example", "PROMOTED. Data lost: Nothing: the last byte",
+                       "no client could write", "67.9 s", "fence up", "stays so", "0B8B3C5E"):  # fmt: skip
+            assert answer in text, answer
+    unsure = {**PROMOTION, "outcome": "unknown", "message": "no answer.", "loss": None, "rto": None}
+    assert "UNKNOWN, read both sides before anything else: no answer." in Page(html(unsure)).text
+    assert "Data lost" not in Page(html(unsure)).text, "what was not seen is not said"
+
+
 @pytest.mark.parametrize("report", [{}, {"kind": "drill"}, SAMPLE, everywhere(SAMPLE, EVIL),
+                                    PROMOTION, everywhere(PROMOTION, EVIL),
+                                    *({**PROMOTION, name: None} for name in PROMOTION),
                                     *({**SAMPLE, name: None} for name in SAMPLE)])  # fmt: skip
 def test_every_report_is_a_page_without_script_or_network(report):
     page = Page(html(report))
