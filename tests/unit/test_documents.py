@@ -17,6 +17,7 @@ from ansible_collections.alicloud.rds.plugins.module_utils._dr import precheck a
 from ansible_collections.alicloud.rds.plugins.module_utils._dr import source as _source
 from ansible_collections.alicloud.rds.plugins.module_utils._dr import verification as _verification
 from ansible_collections.alicloud.rds.plugins.plugin_utils import _reports
+from tests.tools import docs_playbooks
 from tests.tools.error_page import page
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -177,3 +178,9 @@ def test_commands_of_the_cli_have_parameters_of_the_api():
         known = {name.lower().replace("_", "") for name in vars(request)}
         for name in re.findall(r"--([A-Z]\w+)", rest):
             assert name.lower() in known, f"{operation}: {name}"
+
+
+def test_the_site_has_every_playbook_in_the_order_of_use():
+    in_order = [name for _title, names in docs_playbooks.LIFE for name in names]
+    assert sorted(in_order) == sorted(path.stem for path in ROOT.glob("playbooks/*.yml"))
+    assert re.findall(r"(?m)^### (\w+)$", docs_playbooks.page()) == in_order
