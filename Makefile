@@ -92,7 +92,7 @@ docs: setup ## the documentation as a site in .build/docs/html
 	@$(RUN) tests/tools/docs.sh
 
 changelog: setup ## turn the fragments into the changelog of galaxy.yml's version
-	@$(RUN) antsibull-changelog release
+	@$(RUN) antsibull-changelog release --update-existing
 
 release-check: setup ## all that a release has to hold; STRICT=1 also wants a clean tree and the tag
 	@$(RUN) tests/tools/package.sh --release

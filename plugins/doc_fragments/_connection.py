@@ -17,48 +17,46 @@ options:
         O(endpoint).
     type: str
     aliases: [alicloud_region, region]
-  endpoint:
-    description:
-      - Endpoint of the RDS API, as V(host), V(host:port) or a URL without a path. It wins over O(region_id).
-      - Taken from E(ALIBABA_CLOUD_RDS_ENDPOINT) if not given.
-      - Plain V(http://) is accepted for a loopback address only, because requests hold the replication password.
-    type: str
   network:
     description:
       - Whether to call the region's public endpoint or the one inside a VPC.
     type: str
     choices: [public, vpc]
     default: public
-  access_key_id:
+  endpoint:
     description:
-      - Id of the access key. Needs O(access_key_secret) as well.
-      - Credentials are taken from the first of these places that has them - the options (a key, O(ecs_role_name) or
-        O(profile)), the environment (E(ALIBABA_CLOUD_ACCESS_KEY_ID) and E(ALIBABA_CLOUD_ACCESS_KEY_SECRET), then
-        E(ALICLOUD_ACCESS_KEY) and E(ALICLOUD_SECRET_KEY), then what names another kind), the current profile of the
-        command line interface. The result says which it was.
-      - All kinds and variables, with examples, are in
-        U(https://github.com/alicloud-rds/alicloud.rds/blob/main/docs/credentials.md).
+      - Endpoint of the RDS API, as V(host), V(host:port) or a URL without a path. It wins over O(region_id).
+      - Taken from E(ALIBABA_CLOUD_RDS_ENDPOINT) if not given.
+      - Plain V(http://) is accepted for a loopback address only, because requests hold the replication password.
     type: str
-    aliases: [alicloud_access_key, access_key]
-  access_key_secret:
+  ca_path:
     description:
-      - Secret of the access key.
-    type: str
-    aliases: [alicloud_secret_key, secret_access_key, secret_key]
-  security_token:
+      - File or directory of CA certificates that the endpoint's certificate is checked against.
+      - It counts for the services that issue keys as well.
+      - If not given, E(REQUESTS_CA_BUNDLE) or E(CURL_CA_BUNDLE) counts, else the certificates that C(requests) brings.
+    type: path
+  connect_timeout:
     description:
-      - Token of temporary (STS) credentials.
-      - From the environment it is E(ALIBABA_CLOUD_SECURITY_TOKEN) or E(ALICLOUD_SECURITY_TOKEN), with the keys
-        of the same family.
-    type: str
-    aliases: [alicloud_security_token]
-  ecs_role_name:
+      - Seconds to wait for a connection.
+    type: float
+    default: 5.0
+  read_timeout:
     description:
-      - Name of the RAM role of the ECS instance that the task runs on. Its metadata service is asked for keys. Not
-        together with O(access_key_id) or O(profile).
-      - Taken from E(ALIBABA_CLOUD_ECS_METADATA) or E(ALICLOUD_ECS_ROLE_NAME) if nothing else gives credentials.
-    type: str
-    aliases: [role_name]
+      - Seconds to wait for the next packet of an answer.
+    type: float
+    default: 10.0
+  request_timeout:
+    description:
+      - Seconds that one request may take in all.
+    type: float
+    default: 30.0
+  max_retries:
+    description:
+      - How often one call may be repeated, with growing pauses.
+      - Reads and dry runs are repeated after network faults and server errors. A creating call is repeated only if
+        it provably did not arrive or the service held it back (rate limit, lock).
+    type: int
+    default: 5
   profile:
     description:
       - Name of a profile in O(profile_file). Not together with O(access_key_id).
@@ -88,42 +86,44 @@ options:
     aliases: [alicloud_assume_role_session_name, assume_role_session_name]
   role_session_expiration:
     description:
-      - Seconds that one set of keys of the role lasts, V(900) at least. V(3600) if not given. A longer wait gets new
-        ones by itself.
+      - Seconds that one set of keys of the role lasts, V(900) at least. V(3600) if not given. During a longer wait new
+        ones are fetched.
     type: int
     aliases: [alicloud_assume_role_session_expiration, assume_role_session_expiration]
   external_id:
     description:
-      - What the trust policy of a role of another account may ask for (C(sts:ExternalId)).
+      - External id that the trust policy of a role of another account may require (C(sts:ExternalId)).
     type: str
-  ca_path:
+  ecs_role_name:
     description:
-      - File or directory of CA certificates that the endpoint's certificate is checked against.
-      - It counts for the services that give out keys as well.
-      - If not given, E(REQUESTS_CA_BUNDLE) or E(CURL_CA_BUNDLE) counts, else the certificates that C(requests) brings.
-    type: path
-  connect_timeout:
+      - Name of the RAM role of the ECS instance that the task runs on. Its metadata service issues the keys. Not
+        together with O(access_key_id) or O(profile).
+      - Taken from E(ALIBABA_CLOUD_ECS_METADATA) or E(ALICLOUD_ECS_ROLE_NAME) if nothing else gives credentials.
+    type: str
+    aliases: [role_name]
+  access_key_id:
     description:
-      - Seconds to wait for a connection.
-    type: float
-    default: 5.0
-  read_timeout:
+      - Id of the access key. Needs O(access_key_secret) as well.
+      - Credentials are taken from the first of these places that has them - the options (a key, O(ecs_role_name) or
+        O(profile)), the environment (E(ALIBABA_CLOUD_ACCESS_KEY_ID) and E(ALIBABA_CLOUD_ACCESS_KEY_SECRET), then
+        E(ALICLOUD_ACCESS_KEY) and E(ALICLOUD_SECRET_KEY), then what names another kind), the current profile of the
+        command line interface. The result reports which it was.
+      - All kinds and variables, with examples, are in
+        U(https://github.com/alicloud-rds/alicloud.rds/blob/main/docs/credentials.md).
+    type: str
+    aliases: [alicloud_access_key, access_key]
+  access_key_secret:
     description:
-      - Seconds to wait for the next packet of an answer.
-    type: float
-    default: 10.0
-  request_timeout:
+      - Secret of the access key.
+    type: str
+    aliases: [alicloud_secret_key, secret_access_key, secret_key]
+  security_token:
     description:
-      - Seconds that one request may take in all, however slowly the answer comes in.
-    type: float
-    default: 30.0
-  max_retries:
-    description:
-      - How often one call may be repeated, with growing pauses.
-      - Reads and dry runs are repeated after network faults and server errors. A creating call is repeated only if
-        it provably did not arrive or the service held it back (rate limit, lock).
-    type: int
-    default: 5
+      - Token of temporary (STS) credentials.
+      - From the environment it is E(ALIBABA_CLOUD_SECURITY_TOKEN) or E(ALICLOUD_SECURITY_TOKEN), with the keys
+        of the same family.
+    type: str
+    aliases: [alicloud_security_token]
 requirements:
   - python >= 3.10
   - requests >= 2.28
@@ -137,7 +137,7 @@ ModuleDocFragment.AS_DICTIONARY = """
 options:
   connection:
     description:
-      - The options of this page that say how to reach the service, as one dictionary, for a variable that holds them.
+      - The options of this page that configure the connection to the service, as one dictionary.
       - What is set here wins over the option of the same name beside it, and so over C(module_defaults).
     type: dict
     suboptions:

@@ -46,8 +46,8 @@ options:
   wait:
     description:
       - Whether to wait until data is streaming, or in check mode for the verdict of the prechecks. If V(false), the
-        task ends when the service has accepted the request, and running it again waits on; in check mode with
-        C(dry_run_task_id) set to the C(plan) that was started.
+        task ends when the service has accepted the request, and running it again continues the wait; in check mode
+        with C(dry_run_task_id) set to the C(plan) that was started.
     type: bool
     default: true
   wait_timeout:
@@ -58,12 +58,12 @@ options:
     default: 3600.0
   wait_interval:
     description:
-      - Longest pause between two looks, in seconds. Looks are more frequent at first.
+      - Longest pause between two polls, in seconds. Polls are more frequent at first.
     type: float
     default: 30.0
   settle_timeout:
     description:
-      - Seconds to look for the new task after the reply to a creating request was lost. The request is never repeated.
+      - Seconds to search for the new task after the reply to a creating request was lost. The request is not repeated.
     type: float
     default: 30.0
 """
@@ -72,7 +72,7 @@ options:
 options:
   source_category:
     description:
-      - The source of a link that has gone. While there is a link, the service reports it.
+      - The source of a link that no longer exists. While the link exists, the service reports it.
     type: str
     choices: [other, aliyunRDS]
   source_address:
@@ -111,8 +111,8 @@ options:
         it was checked there.
       - It is verified first. A dry run that failed, or that was for another DR instance or source, is refused.
       - A plan is applied once. If the task that applied it failed, that failure is reported again.
-      - In check mode no new dry run is made, and the verdict of this one is reported.
-      - Ignored if the link is there already.
+      - In check mode no new dry run is started, and the verdict of this one is reported.
+      - Ignored if the link exists.
     type: int
 """
 

@@ -50,12 +50,12 @@ options:
         aliases: [sslkey]
       require_auth:
         description:
-          - How the server may ask for the password, as C(require_auth) of libpq (16 or newer).
+          - How the server may request the password, as C(require_auth) of libpq (16 or newer).
           - V(!password) if not set, so that none is sent in plain text. LDAP and PAM need V(password).
         type: str
       instances:
         description:
-          - What is different at one side. A name that is no side of a link is refused.
+          - Settings that differ at one side. A name that is no side of a link is refused.
         type: list
         elements: dict
         suboptions:
@@ -107,7 +107,7 @@ options:
             aliases: [sslkey]
           require_auth:
             description:
-              - How this server may ask for the password.
+              - How this server may request the password.
             type: str
   canary_table:
     description:

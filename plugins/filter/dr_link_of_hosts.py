@@ -13,7 +13,7 @@ author:
   - alicloud.rds contributors (@alicloud-rds)
 description:
   - Converts the C(dr_link_*) variables of each host, as P(alicloud.rds.dr_link_options#filter) does, to one list of
-    links, so that a play over many hosts makes all of them in one task.
+    links, so that a play over many hosts creates all of them in one task.
   - The result holds passwords. Use it in a variable, not in a fact.
 positional: _input, hosts
 options:

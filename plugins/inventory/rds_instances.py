@@ -11,17 +11,17 @@ version_added: 0.1.0
 author:
   - alicloud.rds contributors (@alicloud-rds)
 description:
-  - Finds the RDS instances of one or more regions (C(DescribeDBInstances)) and makes each a host. The name of a host is
-    the id of the instance.
+  - Finds the RDS instances of one or more regions (C(DescribeDBInstances)) and returns each as a host. The name of a
+    host is the id of the instance.
   - The file has to be named V(*alicloud_rds.yml), V(*alicloud_rds.yaml), V(*rds_instances.yml) or
     V(*rds_instances.yaml). An option that does not exist is an error.
-  - "Variables of a host, null where the service tells nothing: C(rds_instance_id), C(rds_region_id), C(rds_engine),
+  - "Variables of a host, null if the service reports nothing: C(rds_instance_id), C(rds_region_id), C(rds_engine),
     C(rds_engine_version), C(rds_status), C(rds_type), C(rds_category), C(rds_class), C(rds_storage_type),
     C(rds_lock_mode), C(rds_description), C(rds_connection_string), C(rds_network_type), C(rds_zone_id), C(rds_vpc_id),
     C(rds_vswitch_id), C(rds_resource_group_id), C(rds_pay_type), C(rds_create_time), C(rds_expire_time),
     C(rds_master_instance_id), C(rds_guard_instance_id), and the list C(rds_dr_roles)."
-  - An instance is in the group C(dr_instance) if the service tells that it is a DR instance, and in C(dr_source)
-    if it has one. The list of instances tells little of that, see O(dr_roles).
+  - An instance is in the group C(dr_instance) if the service reports it as a DR instance, and in C(dr_source)
+    if it has one. The list of instances may not report it, see O(dr_roles).
   - Nothing else is set, no connection either. Plays over these hosts use C(connection=local).
 options:
   plugin:
@@ -32,14 +32,14 @@ options:
     choices: [alicloud.rds.rds_instances]
   regions:
     description:
-      - Regions to look in. Each is called at its own endpoint, unless O(endpoint) is given, which then answers for all.
+      - Regions to read. Each is called at its own endpoint, unless O(endpoint) is given, which then answers for all.
       - If not given, the region is O(region_id), or the one in E(ALIBABA_CLOUD_REGION_ID), E(ALIBABA_CLOUD_REGION),
         E(ALICLOUD_REGION) or E(ALICLOUD_REGION_ID).
     type: list
     elements: str
   region_id:
     description:
-      - The region to look in, if it is one. Not together with O(regions).
+      - The region to read, if it is one. Not together with O(regions).
     type: str
     aliases: [alicloud_region, region]
   engine:
@@ -60,7 +60,7 @@ options:
   dr_roles:
     description:
       - Whether to read the attributes of each instance (C(DescribeDBInstanceAttribute)), one more call for each. Only
-        they tell reliably which instances are DR instances or sources.
+        they report reliably which instances are DR instances or sources.
       - Adds the variables C(rds_dr_source), the source of a DR instance (C(category), C(address), C(port),
         C(region_id), C(instance_name)) or null, and C(rds_dr_instances), the DR instances of a source
         (C(instance_id), C(region_id)).
@@ -74,7 +74,7 @@ notes:
   - Regions are read side by side. A region that is unknown or fails is left out with a warning, and nothing is cached;
     with O(strict) it makes the inventory fail. If all regions fail, the inventory fails.
   - Connection options may be encrypted with Ansible Vault, and may be templates.
-  - Values that the service tells are never templates, whatever is in them.
+  - Values that the service reports are never templates.
   - Needs the RAM actions C(rds:DescribeDBInstances), and C(rds:DescribeDBInstanceAttribute) with O(dr_roles).
 seealso:
   - module: alicloud.rds.replication_link

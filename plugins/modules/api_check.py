@@ -19,7 +19,7 @@ description:
     U(https://github.com/alicloud-rds/alicloud.rds/blob/main/docs/first_contact.md).
   - It only reads (C(DescribeDBInstanceAttribute), C(DescribeReplicationLinkLogs), C(DescribeHistoryTasks),
     C(DescribeReadDBInstanceDelay)), about a dozen requests in all.
-  - A permission that is missing leaves the questions open that need it, and the others are asked.
+  - If a permission is missing, the questions that need it stay open, and the others are asked.
 options:
   dr_instance_id:
     description:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: replication_link
-short_description: Make an RDS PostgreSQL instance the standby of a source PostgreSQL
+short_description: Create a link that makes an RDS PostgreSQL instance the standby of a source
 version_added: 0.1.0
 author:
   - alicloud.rds contributors (@alicloud-rds)
@@ -16,9 +16,8 @@ description:
     becomes the source's streaming standby. Uses the API operation C(CreateReplicationLink).
   - The source is an RDS instance, in another region for example, or any other PostgreSQL of the same major version.
   - Run it in check mode first. That is the service's own dry run, and it reports every precheck with a remedy.
-  - A link that is there already is left alone. A link from another source is never replaced; the task fails and shows
-    both.
-  - There is no way to remove a link here. Removing a link promotes the DR instance, and that is a failover.
+  - An existing link is not changed. A link from another source is never replaced; the task fails and shows both.
+  - This module does not remove a link. Removing one promotes the DR instance, which is a failover.
 extends_documentation_fragment:
   - alicloud.rds._link.own
   - alicloud.rds._link
@@ -30,8 +29,8 @@ attributes:
   check_mode:
     support: full
     details:
-      - If the link is not there, the service's dry run (C(DryRun=true)) is made and its verdict waited for. That leaves
-        an entry of type C(create-dryrun) in the task log, and nothing else.
+      - If there is no link, the task starts the service's dry run (C(DryRun=true)) and waits for its verdict. The dry
+        run leaves an entry of type C(create-dryrun) in the task log, and nothing else.
       - If a precheck fails, the task fails.
   diff_mode:
     support: full
@@ -88,9 +87,9 @@ EXAMPLES = r"""
 RETURN = r"""
 outcome:
   description:
-    - What happened. V(unchanged), the link or the task that makes it was there. V(created), this run created it.
+    - What happened. V(unchanged), the link or its task existed. V(created), this run created it.
       V(adopted), a task that appeared meanwhile was found (of another run, or of this one after its reply was lost).
-      V(previewed), check mode made a dry run.
+      V(previewed), check mode started a dry run.
     - After a failure it says what is known. V(not_sent), nothing was sent. V(refused), the service said no and did
       nothing. V(failed), a task ran and failed. V(running), a task goes on. V(unknown), a create may have arrived.
   returned: always
@@ -139,7 +138,7 @@ task:
     replicator_account: {description: Account of the replication., type: str}
     detail: {description: What the report says beside the checks., type: list, elements: str}
 plan:
-  description: The dry run. In check mode the one just made; else the one that O(dry_run_task_id) named.
+  description: The dry run. In check mode that of this run; else the one that O(dry_run_task_id) named.
   returned: always, null if there is none
   type: dict
   contains:
@@ -149,8 +148,8 @@ plan:
     created: {description: "When it was created, UTC.", type: str}
     ended_link_task_id:
       description:
-        - If not null, the DR instance had a link, made by this task, that was ended by a promotion or a deletion.
-          Applying the plan would link it again, so a person should have a look first.
+        - If not null, the DR instance had a link, created by this task, that was ended by a promotion or a deletion.
+          Applying the plan would link it again, so a person should decide first.
       type: int
 checks:
   description: The prechecks of the task, in the service's order.
@@ -189,7 +188,7 @@ link:
     source_instance_name: {description: Id of the source instance., type: str}
     replicator_account: {description: Account of the replication., type: str}
     lag:
-      description: How far the DR instance is behind, where the service tells it.
+      description: How far the DR instance is behind, if the service reports it.
       type: dict
       contains:
         bytes: {description: Bytes of WAL., type: int}
@@ -200,7 +199,7 @@ endpoint:
   type: str
   sample: https://rds.aliyuncs.com
 credentials:
-  description: Whose credentials signed.
+  description: The credentials that signed.
   returned: always, null if none were found
   type: dict
   contains:

@@ -13,10 +13,10 @@ author:
   - alicloud.rds contributors (@alicloud-rds)
 description:
   - Links an empty spare instance to the source, writes rows at the source, promotes the spare while they are written,
-    and asks the user's own queries there. Measures RPO and RTO, and writes a report at every event.
+    and runs your own queries there. Measures RPO and RTO, and writes a report at every event.
   - The production link is read and never operated, and nothing is fenced. Afterwards the source is read again, and
     compared with what it was before.
-  - The spare stays, as a primary of its own, and has to be released.
+  - The spare stays, as a primary of its own, and must be released.
 options:
   spare_instance_id:
     description:
@@ -29,7 +29,7 @@ options:
     type: str
   dr_instance_id:
     description:
-      - Id of the DR instance of production, which is verified before and after, and left alone.
+      - Id of the DR instance of production, which is verified before and after, and not changed.
     type: str
   replicator_account:
     description:
@@ -70,7 +70,7 @@ options:
         required: true
       database:
         description:
-          - Where it is asked. The maintenance database if not set.
+          - Database of the query. The maintenance database if not set.
         type: str
   rpo_target:
     description:

@@ -12,10 +12,10 @@ version_added: 0.1.0
 author:
   - alicloud.rds contributors (@alicloud-rds)
 description:
-  - A fence keeps the clients of an old primary out until somebody takes it down.
+  - A fence keeps the clients of an old primary out until it is taken down.
     M(alicloud.rds.replication_link_promotion) puts one up by itself; this module is for the time before and after.
   - The fence is recorded in the table C(dr_link_fence) of the maintenance database, in one transaction with its effect.
-    Taken down, what was there before is restored and read back.
+    When it is taken down, the original settings are restored and read back.
   - An old primary whose standby was promoted is not opened.
 options:
   dr_instance_id:
@@ -25,7 +25,7 @@ options:
     required: true
   state:
     description:
-      - V(up) shuts the source, V(down) opens what a record says to be shut. A promoted instance that was left shut is
+      - V(up) shuts the source, V(down) opens what the record lists as shut. A promoted instance that was left shut is
         opened, too.
     type: str
     choices: [up, down]
@@ -34,7 +34,7 @@ options:
     description:
       - V(database) sets C(ALLOW_CONNECTIONS false) at every user database, which their owner may do.
       - V(system) makes the server read-only by C(ALTER SYSTEM). A client can get past it.
-      - V(hook) records and proves a fence that somebody else has put up.
+      - V(hook) records and proves a fence that was put up by other means.
     type: str
     choices: [database, system, hook]
     default: database
@@ -54,7 +54,7 @@ attributes:
   check_mode:
     support: full
     details:
-      - Says what would happen, and what prevents it.
+      - Reports what would happen, and what prevents it.
   diff_mode:
     support: full
   idempotent:

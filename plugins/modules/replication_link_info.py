@@ -12,8 +12,8 @@ version_added: 0.1.0
 author:
   - alicloud.rds contributors (@alicloud-rds)
 description:
-  - Reads which source a DR instance replicates from, and the log of the tasks that made or checked the link, with the
-    prechecks of each. Uses the API operations C(DescribeDBInstanceAttribute) and C(DescribeReplicationLinkLogs).
+  - Reads which source a DR instance replicates from, and the log of the tasks that created or checked the link, with
+    the prechecks of each. Uses the API operations C(DescribeDBInstanceAttribute) and C(DescribeReplicationLinkLogs).
 options:
   dr_instance_id:
     description:
@@ -78,7 +78,7 @@ link:
     source_instance_name: {description: Id of the source instance., type: str}
     replicator_account: {description: Account of the replication., type: str}
     lag:
-      description: How far the DR instance is behind, where the service tells it.
+      description: How far the DR instance is behind, if the service reports it.
       type: dict
       contains:
         bytes: {description: Bytes of WAL., type: int}

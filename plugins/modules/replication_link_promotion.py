@@ -13,14 +13,14 @@ author:
   - alicloud.rds contributors (@alicloud-rds)
 description:
   - Makes a DR instance a primary of its own, for good (C(DeleteReplicationLink) with C(PromoteToMaster=true)). This is
-    the failover. The link cannot be taken up again; the instance would have to be emptied and linked anew.
+    the failover. The link cannot be resumed; the instance must be emptied and linked anew.
   - With O(postgres), both servers are asked. A planned promotion then runs all checks of
     M(alicloud.rds.replication_link_verify), waits until the last byte is replayed, promotes once, and has the new
     primary acknowledge a row. Everything in RV(said) was read back.
-  - With O(fence), the old primary is shut first, and stays shut. Without it, whoever still writes there writes what the
-    new primary never sees.
-  - An instance that was promoted from its link before is left alone. One that never had a link, or is the primary of
-    one, is an error, so that a wrong id is not taken for success.
+  - With O(fence), the old primary is shut first, and stays shut. Without it, rows that clients still write there
+    never reach the new primary.
+  - An instance that was promoted before is not changed. An instance that never had a link, or that is the primary of
+    one, is an error, so that a wrong id is not reported as success.
 options:
   dr_instance_id:
     description:
@@ -30,7 +30,7 @@ options:
   mode:
     description:
       - V(planned) refuses unless the link streams, the lag is known, and it is at most O(max_lag_bytes).
-      - V(forced) asks nobody but the DR instance. What the source committed and did not send is lost.
+      - V(forced) needs the DR instance alone. What the source committed and did not send is lost.
     type: str
     choices: [planned, forced]
     required: true
@@ -68,7 +68,7 @@ options:
     default: 60.0
   skip_checks:
     description:
-      - Ids of checks to leave out.
+      - Ids of checks to skip.
     type: list
     elements: str
     default: []

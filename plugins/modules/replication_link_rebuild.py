@@ -14,7 +14,7 @@ author:
 description:
   - Rebuilds a broken link (C(RebuildReplicationLink)), and waits until data streams. The service copies the whole
     source again, with the account that the link has; until then there is no standby.
-  - A link that streams is left alone.
+  - A link that streams is not changed.
 options:
   dr_instance_id:
     description:
@@ -23,8 +23,8 @@ options:
     required: true
   confirm:
     description:
-      - The id of the DR instance once more. Needed where the task log says neither that the link streams nor that it is
-        broken; ask C(pg_stat_wal_receiver) on the DR instance before.
+      - The id of the DR instance once more. Needed if the task log reports neither that the link streams nor that it is
+        broken; query C(pg_stat_wal_receiver) on the DR instance before.
     type: str
 extends_documentation_fragment:
   - alicloud.rds._waiting
@@ -42,8 +42,8 @@ attributes:
   idempotent:
     support: full
 notes:
-  - The page does not tell how to follow a rebuild. It is taken to be over when the instance is C(Running) again and the
-    task log says that data streams, or does not tell.
+  - The service's page does not describe how to follow a rebuild. It is over when the instance is C(Running) again and
+    the task log reports that data streams, or reports nothing.
 seealso:
   - module: alicloud.rds.replication_link
   - name: RebuildReplicationLink
@@ -57,7 +57,7 @@ EXAMPLES = r"""
     region_id: cn-shanghai
     dr_instance_id: pgm-uf6wjk5xexample
 
-- name: Rebuild a link of which the log does not tell
+- name: Rebuild a link whose state the log does not report
   alicloud.rds.replication_link_rebuild:
     region_id: cn-shanghai
     dr_instance_id: pgm-uf6wjk5xexample
@@ -82,7 +82,7 @@ topology:
   type: dict
   contains:
     before:
-      description: The roles as the instances told them first.
+      description: The roles before, as the instances reported them.
       type: dict
       contains: &topology
         primary:
@@ -102,10 +102,10 @@ topology:
           contains: *side
         link_state:
           description:
-            - V(streaming), V(creating), V(disconnect), V(none), or V(unknown) where the task log does not tell.
+            - V(streaming), V(creating), V(disconnect), V(none), or V(unknown) if the task log does not report it.
           type: str
     after:
-      description: The roles as the instances told them last.
+      description: The roles after, as the instances reported them.
       type: dict
       contains: *topology
 checks:
@@ -121,7 +121,7 @@ checks:
     note: {description: What is wrong., type: str}
     remedy: {description: What to do about it., type: str}
 lag:
-  description: How far the DR instance was behind, as the service told it; null where it does not tell.
+  description: How far the DR instance was behind, as the service reported it; null if it did not.
   returned: always
   type: dict
   contains:

@@ -14,8 +14,8 @@ author:
 description:
   - Reads the link of a DR instance, logs in at both PostgreSQL servers, and follows a row from the primary to the
     standby. Returns checks, each with a remedy that can be carried out as printed. Fails if a check has failed.
-  - Verdicts rest on SQLSTATE and errno, not on the words of a message, so that a server may speak any language.
-  - Nothing is changed but one row of the canary table, and in check mode not even that.
+  - Verdicts rest on SQLSTATE and errno, not on the words of a message, so a server may use any language.
+  - It changes one row of the canary table, and in check mode nothing.
 options:
   dr_instance_id:
     description:
@@ -23,7 +23,7 @@ options:
     type: str
   skip_checks:
     description:
-      - Ids of checks to leave out.
+      - Ids of checks to skip.
     type: list
     elements: str
     default: []
@@ -39,7 +39,7 @@ options:
     default: 10.0
   settle_timeout:
     description:
-      - Seconds to look again while a check fails. After a change a server may still be starting.
+      - Seconds to check again while a check fails. After a change a server may still be starting.
     type: float
     default: 0.0
   concurrency:
@@ -65,7 +65,7 @@ attributes:
   idempotent:
     support: full
 requirements:
-  - psycopg >= 3.1, with libpq 18 or newer where the reason of a refused login is to be named precisely
+  - psycopg >= 3.1, with libpq 18 or newer to name the reason of a refused login precisely
 seealso:
   - module: alicloud.rds.replication_link_info
 """

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: replication_links
-short_description: Make many RDS PostgreSQL instances the standbys of their sources, in one task
+short_description: Create many links in one task
 version_added: 0.1.0
 author:
   - alicloud.rds contributors (@alicloud-rds)
@@ -16,14 +16,14 @@ description:
     is waited for, and they are polled side by side, so that a fleet takes as long as the service's rate limit.
   - Every link ends with its own result in RV(results). If one fails the others go on, and the task fails at the end
     with a line for each that failed.
-  - Ended from outside (a time-out of the task, an interrupt), it ends at once. What was started goes on at the service,
-    and the next run continues it.
+  - If it is stopped from outside (a time-out of the task, an interrupt), it ends at once. What was started goes on at
+    the service, and the next run continues it.
 options:
   plans:
     description:
       - Approved dry runs, as returned in RV(plans) by a run in check mode, from the id of the DR instance to the id of
         the dry run. Each link is created as it was checked there. C(dry_run_task_id) of an entry wins.
-      - In check mode no new dry run is made for these links, and the verdicts of the old ones are reported.
+      - In check mode no new dry run is started for these links; the verdicts of these are reported.
     type: dict
   concurrency:
     description:
@@ -33,7 +33,7 @@ options:
   creates_per_second:
     description:
       - How many creating calls and dry runs are sent in a second. The service permits 10 for an account. Where it
-        throttles all the same, because somebody else calls it as well, fewer are sent for a while.
+        throttles because of other callers, fewer are sent for a while.
     type: float
     default: 9.5
 extends_documentation_fragment:
@@ -116,7 +116,7 @@ endpoint:
   returned: always, null if the options did not lead to one
   type: str
 credentials:
-  description: Whose credentials signed, as in M(alicloud.rds.replication_link).
+  description: The credentials that signed, as in M(alicloud.rds.replication_link).
   returned: always, null if none were found
   type: dict
 retries:

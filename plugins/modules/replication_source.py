@@ -13,8 +13,8 @@ author:
   - alicloud.rds contributors (@alicloud-rds)
 description:
   - Creates the account of the replication, the account of the operator, the maintenance database C(dr_link) with its
-    tables, and the rights for them. What exists is left as it is.
-  - What the login may not do is reported with the statement for somebody who may.
+    tables, and the rights for them. What exists is not changed.
+  - What the login may not do is reported with the statement for a login that may.
   - Does not touch C(postgresql.conf) and C(pg_hba.conf); a preview of the link reports what is wrong there.
 options:
   replicator_account:
@@ -29,8 +29,8 @@ options:
     required: true
   fence:
     description:
-      - Whether the operator is to get what a fence needs. That is membership in C(pg_signal_backend), and in the role
-        of every owner of a database, since the owner of a database may shut it.
+      - Whether to grant the operator what a fence needs. That is membership in C(pg_signal_backend), and in the role of
+        every owner of a database, since the owner of a database may shut it.
     type: bool
     default: false
 extends_documentation_fragment:

@@ -124,9 +124,18 @@ def play(tmp_path: Path) -> Callable[..., Played]:
     """Run `ansible-playbook` on a playbook of the collection or on playbook text, with extra variables in a file."""
     counter = itertools.count(1)
 
-    def run(rds: Emulator, playbook: str, variables: dict[str, Any] | None = None, *options: str, **env: str) -> Played:
+    def run(
+        rds: Emulator,
+        playbook: str,
+        variables: dict[str, Any] | None = None,
+        *options: str,
+        beside: dict[str, str] | None = None,  # files in the folder of the playbook
+        **env: str,
+    ) -> Played:
         files = tmp_path / f"run{next(counter)}"
         files.mkdir()
+        for name, content in (beside or {}).items():
+            (files / name).write_text(content)
         if "\n" in playbook:
             (files / "playbook.yml").write_text(playbook)
             playbook = "playbook.yml"

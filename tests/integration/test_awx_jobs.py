@@ -31,8 +31,8 @@ def awx(rds_emulator_postgres, tmp_path):
         "RDS DR replication account": {"account": "dr_sync", "password": PASSWORD},
         "RDS DR PostgreSQL login": {"username": OPERATOR["name"], "password": SECRET},
     }
-    for duty in ("auditor", "operator", "promoter"):
-        (statement,) = json.loads((ROOT / f"docs/awx/{duty}.json").read_text())["Statement"]
+    for path in sorted((ROOT / "docs/awx").glob("*.json")):
+        duty, (statement,) = path.stem, json.loads(path.read_text())["Statement"]
         allowed = {action.removeprefix("rds:") for action in statement["Action"]}
         keys = {"access_key_id": f"LTAI5t{duty}", "access_key_secret": f"the-{duty}'s-own-key+/="}
         rds.add_key(**keys, deny=sorted(ACTIONS - allowed))
@@ -81,11 +81,42 @@ def test_a_link_is_previewed_approved_made_as_planned_and_verified(awx, rds_emul
     assert [create["params"]["TaskId"]] == [str(plan) for plan in plans]
     assert len(creates("true")) == 1
     assert "created, streaming" in jobs[1].output
-    assert f'"dr_link_dry_run_task_id": {plans[0]}' in jobs[0].told  # so a secret would be seen as well
+    assert f'"dr_link_dry_run_task_id": {plans[0]}' in jobs[0].told  # so a secret would be found as well
 
     info = awx.launch("RDS DR info", {"dr_link_dr_instance_id": dr})
     assert info.status == "successful", info.output
     assert '"state": "streaming"' in info.output and f'"task_id": {plans[0]}' in info.output
+
+
+def test_a_drill_leaves_production_alone_and_hands_on_its_report(awx, linked):
+    spare = linked.rds.add_instance(id=f"{linked.dr}-drill")["id"]
+    answers = {
+        "dr_link_dr_instance_id": linked.dr,
+        "dr_link_source_category": "aliyunRDS",
+        "dr_link_source_instance_name": linked.source,
+        "dr_link_source_instance_region_id": "cn-hangzhou",
+        "dr_link_drill_instance_id": spare,
+        "dr_link_drill_duration": 1,
+        "dr_link_rto_target": 300,
+    }
+    preview = awx.launch("RDS DR drill", answers, job_type="check")
+    assert preview.status == "successful", preview.output
+    job = awx.launch("RDS DR drill", answers)
+    assert job.status == "successful", job.output
+    report = job.artifacts["alicloud_rds_drill"]
+    assert report["outcome"] == "passed" and report["rto"]["total"] < 300
+    sent = [entry["params"]["DBInstanceId"] for entry in linked.rds.journal("DeleteReplicationLink")]
+    assert spare in sent and linked.dr not in sent
+
+
+def test_a_broken_link_is_rebuilt(awx, linked):
+    linked.rds.break_link(linked.dr, "wal_removed")
+    answers = {"dr_link_dr_instance_id": linked.dr}
+    assert awx.launch("RDS DR rebuild", answers, job_type="check").status == "successful"
+    assert linked.sent("RebuildReplicationLink") == []
+    job = awx.launch("RDS DR rebuild", answers)
+    assert job.status == "successful", job.output
+    assert len(linked.sent("RebuildReplicationLink")) == 1
 
 
 def test_a_promotion_is_launched_as_a_check_and_for_real(awx, linked):

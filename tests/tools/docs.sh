@@ -23,6 +23,7 @@ mkdir -p "$work/source"
 mkdir -m 0755 "$work/source/reference" # antsibull-docs writes to no folder that others may write to
 antsibull-docs collection --use-current --squash-hierarchy --fail-on-error --dest-dir "$work/source/reference" alicloud.rds
 python tests/tools/docs_pages.py "$work/source"
+python tests/tools/docs_playbooks.py >"$work/source/reference/playbooks.md"
 cp docs/docsite/{conf.py,index.md} "$work/source"
 "$venv/bin/sphinx-build" --fail-on-warning --keep-going --quiet -b html "$work/source" "$work/html"
 

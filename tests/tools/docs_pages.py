@@ -8,6 +8,7 @@ shows.
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -15,6 +16,10 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)(#[^)]*)?\)")
+# The README is read on Galaxy, too, so its links are absolute; on the site they lead to the site.
+ABSOLUTE = re.compile(
+    r"\]\(https://(?:github\.com/[\w-]+/[\w.-]+/blob|raw\.githubusercontent\.com/[\w-]+/[\w.-]+)/main/"
+)
 
 
 def pages() -> list[Path]:
@@ -28,11 +33,14 @@ def for_the_site(page: Path, repository: str, known: set[Path]) -> str:
 
     def target(match: re.Match[str]) -> str:
         there = (page.parent / match[1]).resolve()
-        if there in known:
+        if there in known or there.suffix == ".png":
             return match[0]
         return f"]({repository}/{'tree' if there.is_dir() else 'blob'}/main/{there.relative_to(ROOT)}{match[2] or ''})"
 
-    return LINK.sub(target, page.read_text("utf-8"))
+    text = page.read_text("utf-8")
+    if page.parent == ROOT:
+        text = ABSOLUTE.sub("](", text)
+    return LINK.sub(target, text)
 
 
 def main() -> None:
@@ -42,6 +50,7 @@ def main() -> None:
         copy = Path(sys.argv[1]) / page.relative_to(ROOT)
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_text(for_the_site(page, repository, known), "utf-8")
+    shutil.copytree(ROOT / "docs/images", Path(sys.argv[1]) / "docs/images")
 
 
 if __name__ == "__main__":

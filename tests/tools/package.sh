@@ -11,7 +11,7 @@ mkdir -p "$work/home"
 # From a copy: `ansible-galaxy collection build` does not read .gitignore.
 tests/tools/stage.sh "$work/source"
 if [[ ${1:-} == --release ]] && compgen -G 'changelogs/fragments/*' >/dev/null; then
-    (cd "$work/source" && antsibull-changelog release)
+    (cd "$work/source" && antsibull-changelog release --update-existing)
 fi
 ansible-galaxy collection build --output-path "$work" "$work/source"
 
