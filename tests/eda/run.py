@@ -20,10 +20,23 @@ from tests.demo.run import DR, ROOT, SOURCE, expect, link_variables, playbook, p
 from tests.rds_emulator.client import Emulator
 
 PATIENCE = 60.0  # seconds
+RULEBOOKS = sorted((ROOT / "extensions/eda/rulebooks").glob("*.yml"))
+PARSE = """
+import sys, yaml
+from ansible_rulebook.rules_parser import parse_rule_sets
+from ansible_rulebook.validators import Validate
+for path in sys.argv[1:]:
+    book = yaml.safe_load(open(path))
+    Validate.rulebook(book)
+    assert parse_rule_sets(book)[0].rules
+"""
 LOGIN = {"login_user": "dr_operator", "login_password": "made-up-operator"}
 
 
 def main() -> None:
+    python = [str(Path(sys.argv[1]) / "bin/python"), "-c", PARSE]
+    parsed = subprocess.run([*python, *map(str, RULEBOOKS)], check=False).returncode == 0
+    expect(parsed, f"ansible-rulebook takes {' and '.join(path.name for path in RULEBOOKS)}")
     say("Two PostgreSQL clusters and an RDS endpoint are starting on this machine ...")
     with Emulator() as emulator, tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -37,7 +50,7 @@ def main() -> None:
             step("3. Break", f"{SOURCE} refuses the replication account")
             emulator.break_link(DR, "refused")
             broken = time.monotonic()
-            told = notified(folder, "link_state is disconnect")
+            told = notified(folder, "the link is disconnect")
             expect(bool(told), f"notified after {time.monotonic() - broken:.0f} s: {told.get('message')}")
             report = json.loads((folder / f"{DR}.json").read_text())[DR]
             expect(report["failed"], "the playbook alicloud.rds.verify has run, and its report says what is wrong:")
@@ -48,7 +61,7 @@ def main() -> None:
 
             step("4. Repair", "the source lets it in again")
             emulator.repair_link(DR)
-            told = notified(folder, "link_state is streaming")
+            told = notified(folder, "the link is streaming")
             expect(bool(told), f"notified: {told.get('message')}")
             time.sleep(3)  # three rounds more
         lines = (folder / "notifications").read_text().splitlines()

@@ -79,11 +79,12 @@ class _Place(NamedTuple):
 class Watch:
     """Rounds of looks at links. Not for use by two threads at once, but for `stop`."""
 
-    def __init__(self, given: Mapping[str, Any], environment: Mapping[str, str] = os.environ) -> None:
+    def __init__(self, given: Mapping[str, Any], environment: Mapping[str, str] | None = None) -> None:
         """Check the options, as a module would.
 
         :raises RdsError: InvalidOptions, or what the connection options lead to
         """
+        environment = os.environ if environment is None else environment
         plain = {name: value for name, value in json.loads(json.dumps(given, default=str)).items() if value is not None}
         valid = ArgumentSpecValidator(**validated_by(REPLICATION_LINK_WATCH)).validate(plain)
         refuse([text.rstrip(".") for text in valid.error_messages])
@@ -176,7 +177,7 @@ class Watch:
 
         caller, is_expected = at(place.asked_in), place.asked_in is None
         steps = look(caller, at, Look(place.name, self._logins))
-        yield next(steps)  # until it is its turn
+        yield next(steps, 0.0)  # until it is its turn
         if failures[place.region_id] >= _GIVE_UP:
             raise RdsError("EndpointUnreachable", f"{_GIVE_UP} links in a row could not be read; this was not tried.")
         try:

@@ -28,9 +28,18 @@ _FINE = {
     "instance_status": ("Running",),
     "instance_lock": ("Unlock",),
     "lag": ("under",),
-    "server": ("answers",),
+    "server": ("answering",),
     "wal": ("kept",),
     "service": ("readable",),
+}
+_SAID = {
+    "link_state": "the link is",
+    "instance_status": "the instance is",
+    "instance_lock": "its lock is",
+    "lag": "lag is",
+    "server": "PostgreSQL is",
+    "wal": "WAL that it needs is",
+    "service": "the service is",
 }
 TYPES = ("summary", "instances", *_FINE)
 
@@ -207,7 +216,7 @@ def _lag(seen: Seen, lag: int | None, limits: Limits) -> str | None:
 def _server(end: End) -> str | None:
     """Say whether PostgreSQL answers: silence is what a lost server looks like, and a lost network as well."""
     if end.facts:
-        return "answers"
+        return "answering"
     kind = end.problem.kind if end.problem else "not_asked"
     return None if kind == "not_asked" else "silent" if kind in ("refused", "timeout") else "unusable"
 
@@ -233,7 +242,7 @@ def _event(key: Key, finding: Finding, before: str | None, since: str | None) ->
     error = more.pop("error", None) or (look.error if look else None)
     is_fine = finding.value in _FINE[kind]
     is_unlinked = kind == "link_state" and finding.value == "none" and before is None
-    note = f" ({more['lag_bytes']} bytes, the limit is {more['limit']})" if kind == "lag" else ""
+    note = f" the limit ({more['lag_bytes']} bytes of {more['limit']})" if kind == "lag" else ""
     note += f": {error.message}" if error else "" if before is None else f", was {before}"
     return {
         "type": kind,
@@ -244,7 +253,7 @@ def _event(key: Key, finding: Finding, before: str | None, since: str | None) ->
         "after": finding.value,
         "since": since,
         "problem": not is_fine and not (is_unlinked and look is not None and not look.is_expected),
-        "message": one_line(f"{key[1]}: {kind} is {finding.value}{note}"),
+        "message": one_line(f"{key[1]}: {_SAID[kind]} {finding.value}{note}"),
         "checks": [each._asdict() for each in look.checks] if look else [],
         "error": error.as_result() if error else None,
         "request_id": error.request_id if error else look.request_id if look else None,

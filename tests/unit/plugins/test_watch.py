@@ -182,10 +182,10 @@ def test_a_server_is_silent_only_after_so_long_and_once_for_all_links_of_it(watc
     watch(look("a", source=up), look("b", source=up))
     assert [watch(look("a", source=down), look("b", source=down)) for _round in range(3)] == [[]] * 3
     (event,) = watch(look("a", source=down), look("b", source=down))
-    assert short([event]) == [("server", "answers", "silent")] and event["role"] == "source"
+    assert short([event]) == [("server", "answering", "silent")] and event["role"] == "source"
     assert event["links"] == ["a", "b"] and event["dr_instance_id"] is None and event["address"] == "10.0.0.1:5432"
     assert event["since"] == "2026-01-01T00:00:20Z"
-    assert short(watch(look("a", source=up), look("b", source=up))) == [("server", "silent", "answers")]
+    assert short(watch(look("a", source=up), look("b", source=up))) == [("server", "silent", "answering")]
 
 
 def test_a_server_that_one_of_two_links_reaches_is_not_silent(watch):
@@ -198,7 +198,7 @@ def test_a_server_that_one_of_two_links_reaches_is_not_silent(watch):
 def test_only_a_server_that_tcp_does_not_reach_is_called_silent(watch, kind, value):
     watch(look(source=source(facts=PRIMARY)))
     events = [watch(look(source=source(kind))) for _round in range(4)]
-    assert short(events[3]) == [("server", "answers", value)] and events[:3] == [[]] * 3
+    assert short(events[3]) == [("server", "answering", value)] and events[:3] == [[]] * 3
 
 
 def test_a_server_that_nobody_asks_is_no_event_nor_is_the_old_primary_of_a_link_that_has_ended(watch):
@@ -276,6 +276,26 @@ def test_an_instance_that_is_gone_is_one_event(watch):
     gone = Observation(Seen("a", "none", End("a", "a", status="NotFound")), (), "R-2", error)
     (event,) = watch(gone)
     assert short([event]) == [("instance_status", "Running", "NotFound")] and event["request_id"] == "R-2"
+
+
+def test_a_message_is_a_sentence_for_a_person(watch):
+    up, down = source(facts=PRIMARY), source("refused", name="the source 10.0.0.1:5432")
+    watch(look(source=up), b=LOST)
+    watch(look(source=up), look("b"))
+    texts = [
+        event["message"] for event in watch(look(state="disconnect", status="Stopped", lock="ManualLock"), look("b"))
+    ]
+    assert texts == [
+        "a: the link is disconnect, was streaming",
+        "a: the instance is Stopped, was Running",
+        "a: its lock is ManualLock, was Unlock",
+    ]
+    found = [watch(look(lag=2000, source=down), b=DENIED) for _round in range(6)]
+    assert [event["message"] for events in found for event in events][-3:] == [
+        "a: lag is over the limit (2000 bytes of 1000), was under",
+        "the source 10.0.0.1:5432: PostgreSQL is silent, was answering",
+        "b: the service is unreadable: Not authorised.",
+    ]
 
 
 def test_every_event_has_the_same_keys(watch):

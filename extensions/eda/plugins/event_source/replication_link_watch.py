@@ -27,7 +27,7 @@ description:
     that it can be read again.
   - "Types of events: C(summary); C(link_state) (none, creating, streaming, disconnect, unknown); C(instance_status) and
     C(instance_lock) of either end, in the words of the service; C(lag) (over, under); C(server) (PostgreSQL at either
-    end: answers, silent, unusable); C(wal) (kept, removed: the primary has deleted what the standby needs);
+    end: answering, silent, unusable); C(wal) (kept, removed: the primary has deleted what the standby needs);
     C(service) (readable, unreadable: by region, else by link); C(instances), when the instances found are others.
     C(server), C(wal) and exact lag need O(postgres)."
   - "Keys of every event: C(type), C(dr_instance_id), C(links) (the DR instances that it is about), C(instance_id),
