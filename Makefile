@@ -15,7 +15,7 @@ STEPS := integration ruff mypy yamllint unit sanity thorough model ansible-lint 
 # What `make matrix` runs: the oldest and the newest ansible-core that are supported, CORE:PYTHON[,PYTHON].
 MATRIX := 2.18:3.11 2.21:3.13,3.12
 
-.PHONY: help setup demo demo-drill report-look test matrix freeze lint bench docs changelog release-check clean $(STEPS)
+.PHONY: help setup demo demo-drill eda report-look test matrix freeze lint bench docs changelog release-check clean $(STEPS)
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -56,6 +56,9 @@ conformance: setup ## the official SDK against the emulator and our signatures
 
 integration: setup ## playbooks against the emulator with real PostgreSQL
 	@$(PYTEST) -n 2 --dist loadfile tests/integration
+
+eda: setup ## run a rulebook with ansible-rulebook, from a broken link to verify (needs Java)
+	@$(RUN) tests/tools/eda.sh
 
 report-look: setup ## render a sample report wide, narrow and printed, to look at (needs chromium)
 	@$(RUN) tests/tools/report_look.sh

@@ -38,7 +38,7 @@ VICTIM = """
 import json, os, signal, sys
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.roles import PROMOTION
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import run
-from ansible_collections.alicloud.rds.plugins.module_utils._dr.failover import Failover
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.promotion import Failover
 options, at, number = json.loads(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 noted = Failover.event
 def event(self, what):

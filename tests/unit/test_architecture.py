@@ -1,4 +1,4 @@
-"""The arrows between the files of plugins/ point down only; this test reads the imports."""
+"""The arrows between the files of plugins/ and extensions/ point down only; this test reads the imports."""
 
 from __future__ import annotations
 
@@ -10,23 +10,38 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 PLUGINS = ROOT / "plugins"
+EXTENSIONS = ROOT / "extensions/eda/plugins"
 OURS = "ansible_collections.alicloud.rds"
 
 # A file imports only from lower floors, the folders, and on its own floor only from files further down in this list.
 FLOORS = {
-    "plugins": ("modules", "action", "inventory", "filter"),
+    "plugins": ("modules", "action", "inventory", "filter", "event_source"),
     "plugin_utils": ("_action", "_progress", "_reports"),
     "_ansible": (
-        *("role", "api_check", "rehearse", "prepare", "fencing", "roles", "verify", "fleet", "links", "info"),
+        *(
+            "role",
+            "watching",
+            "api_check",
+            "rehearse",
+            "prepare",
+            "fencing",
+            "roles",
+            "verify",
+            "fleet",
+            "links",
+            "info",
+        ),
         *("report_files", "run", "results", "connection", "postgres_specs", "specs", "options"),
     ),
     "_dr": (
         *(
+            "watch",
             "fleet",
             "source",
             "drill",
             "measurement",
             "failover",
+            "promotion",
             "fence",
             "inspection",
             "role_changes",
@@ -58,13 +73,14 @@ PLACES = {(floor, name): (-number, -place) for number, (floor, names) in enumera
           for place, name in enumerate(names)}  # fmt: skip
 # Where the outside world may come in, besides the standard library.
 ALLOWED = {
-    "ansible": {"modules", "action", "inventory", "filter", "_action", "_progress", "fleet", "role"},
+    "ansible": {"modules", "action", "inventory", "filter", "_action", "_progress", "fleet", "role", "watching"},
     "requests": {"transport"},
     "psycopg": {"postgres"},
     "alibabacloud_credentials": {"credential_library"},
 }
 
 SOURCES = sorted(path for path in PLUGINS.rglob("*.py") if "doc_fragments" not in path.parts)
+SOURCES += sorted(EXTENSIONS.rglob("*.py"))
 
 
 def imports(path: Path) -> set[str]:
@@ -78,6 +94,11 @@ def imports(path: Path) -> set[str]:
     return names
 
 
+def room_of(path: Path) -> tuple[str, str]:
+    """Floor and name of a file of SOURCES."""
+    return room(*path.relative_to(PLUGINS if PLUGINS in path.parents else EXTENSIONS).with_suffix("").parts)
+
+
 def room(*parts: str) -> tuple[str, str]:
     """Floor and name of a file, given its way below plugins/. The plugins of one kind share one room."""
     if parts[0] == "module_utils":
@@ -87,7 +108,7 @@ def room(*parts: str) -> tuple[str, str]:
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_arrows_point_down(path):
-    here = room(*path.relative_to(PLUGINS).with_suffix("").parts)
+    here = room_of(path)
     assert here in PLACES, f"give {here} its place in FLOORS"
     for name in imports(path):
         assert not name.startswith("."), f"{name}: a relative import"
@@ -99,7 +120,7 @@ def test_arrows_point_down(path):
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: f"{path.parent.name}/{path.name}")
 def test_outside_world_comes_in_at_its_door(path):
-    _floor, here = room(*path.relative_to(PLUGINS).with_suffix("").parts)
+    _floor, here = room_of(path)
     for package in {name.split(".")[0] for name in imports(path)} & ALLOWED.keys():
         assert here in ALLOWED[package], f"{here} must not import {package}"
 
@@ -107,7 +128,7 @@ def test_outside_world_comes_in_at_its_door(path):
 def test_emulator_and_collection_share_no_code():
     for path in (ROOT / "tests" / "rds_emulator").rglob("*.py"):
         assert not [name for name in imports(path) if name.startswith("ansible")], path
-    for path in PLUGINS.rglob("*.py"):
+    for path in SOURCES:
         assert not [name for name in imports(path) if name.startswith("tests")], path
 
 

@@ -13,7 +13,7 @@ import yaml
 
 from tests.tools.release_check import archive_faults, secrets_of
 
-from .test_architecture import PLACES, PLUGINS, SOURCES, imports, room
+from .test_architecture import PLACES, SOURCES, imports, room, room_of
 
 ROOT = Path(__file__).resolve().parents[2]
 VERSION = yaml.safe_load((ROOT / "galaxy.yml").read_text("utf-8"))["version"]
@@ -35,7 +35,11 @@ def test_the_version_is_in_galaxy_yml_alone():
 
 
 def test_nothing_came_with_a_version_that_is_still_to_come():
-    documented = [*ROOT.glob("plugins/**/*.py"), *ROOT.glob("roles/*/meta/argument_specs.yml")]
+    documented = [
+        *ROOT.glob("plugins/**/*.py"),
+        *ROOT.glob("extensions/**/*.py"),
+        *ROOT.glob("roles/*/meta/argument_specs.yml"),
+    ]
     for path in documented:
         for version in re.findall(r"version_added: \"?([\d.]+)", path.read_text("utf-8")):
             assert [int(part) for part in version.split(".")] <= [int(part) for part in VERSION.split(".")], path
@@ -162,7 +166,7 @@ def test_the_picture_of_the_code_is_the_code():
     assert names == {name for _floor, name in PLACES}, "give each file of FLOORS its box in docs/architecture.md"
     ours: dict[str, set[str]] = {}
     for path in SOURCES:
-        here = room(*path.relative_to(PLUGINS).with_suffix("").parts)[1]
+        here = room_of(path)[1]
         found = [name.split(".plugins.")[1].split(".") for name in imports(path) if ".plugins." in name]
         ours.setdefault(here, set()).update(room(*parts)[1] for parts in found)
     assert len(arrows) > len(names) / 2

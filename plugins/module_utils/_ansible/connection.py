@@ -60,6 +60,11 @@ class Clients:
         """Whether a request left that may have changed something."""
         return any(client.has_written for client in self._every())
 
+    def release(self) -> None:
+        """Close the clients of threads that have ended, and forget them."""
+        while self._others:
+            self._others.pop().close()
+
     def close(self) -> None:
         for client in self._every():
             client.close()

@@ -13,13 +13,15 @@ from typing import Any
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
 
 _POSITIVE = {  # and their units, for the message
-    **dict.fromkeys(("connect_timeout", "read_timeout", "request_timeout", "wait_interval"), " seconds"),
-    **dict.fromkeys(("concurrency", "creates_per_second", "rate", "duration"), ""),
+    **dict.fromkeys(("connect_timeout", "read_timeout", "request_timeout", "wait_interval", "interval"), " seconds"),
+    **dict.fromkeys(("concurrency", "creates_per_second", "reads_per_second", "rate", "duration"), ""),
 }
 _NOT_NEGATIVE = (
     "wait_timeout",
     "settle_timeout",
     "canary_timeout",
+    "silent_after",
+    "lag_for",
     "max_retries",
     "max_lag_bytes",
     "measured_lag_bytes",

@@ -17,10 +17,11 @@ from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import O
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.specs import REPLICATION_LINK_REBUILD
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.verify import logins_of
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
-from ansible_collections.alicloud.rds.plugins.module_utils._dr.failover import Failover, Order, Promoter
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.failover import Promoter
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.fence import HOLES
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.follow import drive
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.inspection import Look
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.promotion import Failover, Order
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.role_changes import Guards, RoleChangeResult, RoleChanges
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.state import Lag
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.verification import lag_bytes
@@ -33,8 +34,9 @@ def promote(options: Mapping[str, Any], clients: Clients, check_mode: bool) -> d
         guards = Guards(max_lag_bytes=options["max_lag_bytes"], measured_lag_bytes=options["measured_lag_bytes"])
         changes, forced = _role_changes(options, clients, check_mode), options["mode"] == "forced"
         fields = _fields(drive(changes.promote(options["dr_instance_id"], guards, forced=forced)))
-        silent = ["No report is written: report_dir needs postgres."] * bool(options["report_dir"])
-        return {**fields, "warnings": [*fields.get("warnings", []), *silent]}
+        if options["report_dir"]:
+            fields.setdefault("warnings", []).append("No report is written: report_dir needs postgres.")
+        return fields
     files = ReportFiles(options["report_dir"])
     question = Look(options["dr_instance_id"], logins_of(options), follow_row=not check_mode)
     order = Order(

@@ -18,7 +18,7 @@ class Pace:
 
     def __init__(
         self,
-        action: str,
+        action: str | None,
         per_second: float,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
@@ -32,7 +32,7 @@ class Pace:
 
     def before(self, action: str) -> None:
         """Wait until the next call of the operation may be sent; other operations are not held up."""
-        if action != self._action:
+        if self._action not in (None, action):
             return
         with self._lock:
             now = self._clock()
@@ -43,7 +43,7 @@ class Pace:
 
     def held_back(self, action: str) -> None:
         """Note that the service has throttled a call: the next ones come half as often, and slowly faster again."""
-        if action != self._action:
+        if self._action not in (None, action):
             return
         with self._lock:
             now = self._clock()

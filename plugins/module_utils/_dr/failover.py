@@ -9,25 +9,23 @@ that the fence stays up, and the outcome is `unknown` until the servers have bee
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
 from ansible_collections.alicloud.rds.plugins.module_utils._dr import fence as fences
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.facts import fence_methods
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.follow import drive
-from ansible_collections.alicloud.rds.plugins.module_utils._dr.inspection import Look, look
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.inspection import look
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.postgres import PostgresError, Session, quoted
-from ansible_collections.alicloud.rds.plugins.module_utils._dr.precheck import Check, failed
-from ansible_collections.alicloud.rds.plugins.module_utils._dr.record import LEFT_OUT, Keep, Record
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.precheck import failed
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.promotion import NOTHING_LOST, Failover, Order
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.record import Keep, Record
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.role_changes import (
     Guards,
-    RoleChangeResult,
     RoleChanges,
 )
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.seen import End, Seen
@@ -36,89 +34,6 @@ from ansible_collections.alicloud.rds.plugins.module_utils._dr.verification impo
 
 _PAUSE = 0.2  # seconds between two reads of a position
 _ANY = 2**63  # as a limit of a lag that is proved otherwise
-
-
-@dataclass(frozen=True)
-class Order:
-    """What is asked for. Times in seconds."""
-
-    question: Look
-    forced: bool
-    fence: bool = False
-    method: str = "database"
-    max_lag_bytes: int = 0
-    lag_timeout: float = 60
-    proof_timeout: float = 60
-    skip_checks: tuple[str, ...] = ()
-    expect: str | None = None  # the digest of an approved preview
-    rpo_target: float | None = None
-    rto_target: float | None = None
-    check_mode: bool = False
-
-
-@dataclass
-class Failover:
-    """What has happened so far. `said`: sentences about what each side is, as it was read back."""
-
-    run: str
-    seen: Seen
-    checks: list[Check]
-    record: Record
-    fence: fences.Fence | None = None
-    fence_state: str = "none"  # none, up, down, unknown
-    change: RoleChangeResult | None = None
-    lost: int | None = None  # transactions that began at the old primary after the fence; None: not known
-    loss: str | None = None  # what is known of data that was lost, in a sentence
-    said: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-
-    def event(self, what: str) -> None:
-        """Note what has happened, and keep the report."""
-        self.record.event(what, **self._known())
-
-    def end(self, outcome: str, message: str | None = None) -> None:
-        """Note how it has ended, and keep the report."""
-        self.record.end(outcome, message, **self._known())
-
-    def _known(self) -> dict[str, Any]:
-        source, change = self.seen.primary, self.change
-        return {
-            "source": {"name": source.name, "host": source.host, "port": source.port} if source else None,
-            "checks": {"before": [check._asdict() for check in self.checks]},
-            "digest": self.digest,
-            "loss": self.loss,
-            "rpo": {"seconds": 0.0, "rows": 0} if self.loss == _NOTHING_LOST else None,
-            "rto": self._recovery(),
-            "said": [*self.warnings, *self.said],
-            "remaining": _NEXT if self.is_promoted else None,
-            "task_ids": {"task": change.task_id, "request": change.request_id} if change else {},
-        }
-
-    def _recovery(self) -> dict[str, Any] | None:
-        """Return how long it took from the request, or from the fence, to the first row; None before that row."""
-        at = {row["event"]: row["seconds"] for row in self.record.report["events"]}
-        if "request sent" not in at or "first row acknowledged" not in at:
-            return None
-        sent, first = at["request sent"], at["first row acknowledged"]
-        return {
-            "total": round(first - sent, 3),
-            "out_of_recovery": round(at["out of recovery"] - sent, 3),
-            "first_write": round(first - at["out of recovery"], 3),
-            "service_running": self.change.seconds if self.change else None,
-            "no_writes": round(first - at["fence up"], 3) if "fence up" in at else None,
-            "leaves_out": LEFT_OUT,
-        }
-
-    @property
-    def is_promoted(self) -> bool:
-        return self.change is not None and self.change.outcome in ("promoted", "adopted")
-
-    @property
-    def digest(self) -> str:
-        """What an approval is for: who is what, and how each check ended."""
-        ends = [end.key if end else None for end in (self.seen.primary, self.seen.standby)]
-        told = [self.seen.link_state, ends, [(check.id, check.result) for check in self.checks if check.id != "canary"]]
-        return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
 
 
 class Promoter:
@@ -445,7 +360,7 @@ class Promoter:
             done.warnings.append(text)
         elif done.loss is None:
             is_shut = found is not None and found.is_set
-            done.loss = _NOTHING_LOST if is_shut else f"Nothing until {old.name} was read last. It is not fenced."
+            done.loss = NOTHING_LOST if is_shut else f"Nothing until {old.name} was read last. It is not fenced."
 
     def _session(self, end: End) -> Session:
         session = fences.session_at(self._order.question.logins, end, "a promotion")
@@ -453,6 +368,4 @@ class Promoter:
         return session
 
 
-_NEXT = "Send the clients to it, and take the link out of the nightly playbook. Then: playbook alicloud.rds.reprotect."
-_NOTHING_LOST = "Nothing: the last byte was replayed, and no transaction began at the old primary, which is shut."
 _XMAX = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text"

@@ -31,7 +31,7 @@ class FleetCaller:
     def call(self, action: str, parameters: Mapping[str, str], *, repeatable: bool) -> dict[str, Any]:
         """Call an operation, unless the fleet was stopped."""
         if self._fleet.is_stopped:
-            raise RdsError("Interrupted", "The task was ended from outside. Nothing more was sent.")
+            raise _stopped()
         client = self._client()
         client.last_request_id = None
         try:
@@ -61,6 +61,12 @@ class Fleet(Generic[Found]):
         self._results: dict[int, Found | BaseException] = {}
         self.is_stopped = False
 
+    def stop(self) -> None:
+        """Let `run` end at once with what has ended by now, and nothing more be sent. For another thread."""
+        with self._turn:
+            self.is_stopped = True
+            self._turn.notify_all()
+
     def progress_of(self, instance_id: str) -> Report:
         """Return what one generator reports its stages to."""
 
@@ -83,17 +89,15 @@ class Fleet(Generic[Found]):
             for thread in threads:
                 thread.start()
             with self._turn:
-                while len(self._results) < len(jobs):
+                while len(self._results) < len(jobs) and not self.is_stopped:
                     self._turn.wait(_LOOK)
                     now = time.monotonic()
                     if self._report and now - shown >= _NEWS:
                         shown = now
                         self._report(Progress("", self._line(names), now - started, 0.0))
         finally:
-            with self._turn:
-                self.is_stopped = True
-                self._turn.notify_all()
-        return [self._results[number] for number in range(len(jobs))]
+            self.stop()
+        return [self._results.get(number, _stopped()) for number in range(len(jobs))]
 
     def _work(self) -> None:
         while (number := self._next()) is not None:
@@ -137,3 +141,7 @@ class Fleet(Generic[Found]):
         parts = [f"{len(self._results) - failed} of {len(names)} {self._what}"]
         parts += [f"{count} in {stage}" for stage, count in Counter(waiting).most_common()]
         return ", ".join(parts + [f"{failed} failed"] * bool(failed))
+
+
+def _stopped() -> RdsError:
+    return RdsError("Interrupted", "The task was ended from outside. Nothing more was sent.")

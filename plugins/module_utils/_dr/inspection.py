@@ -37,6 +37,7 @@ from ansible_collections.alicloud.rds.plugins.module_utils._dr.state import (
     Source,
     as_integer,
     as_text,
+    lag_of,
     read_instance,
     read_state,
 )
@@ -122,6 +123,7 @@ def sides_of(state: DrInstanceState, at: Callable[[str | None], Caller], questio
         account=state.source.account if state.source else None,
         primary_of=state.primary_of,
         canary_table=logins.canary_table,
+        reported_lag_bytes=lag_of(state.task).bytes,
     )
 
 

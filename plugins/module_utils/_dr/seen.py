@@ -61,3 +61,4 @@ class Seen:
     primary_of: str = ""  # the DR instances that it reports as its own
     canary: Canary | None = None  # None: not tried (check mode, skipped, or a side does not answer)
     canary_table: str = "dr_link_canary"
+    reported_lag_bytes: int | None = None  # as the service reports it

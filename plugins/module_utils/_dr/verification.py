@@ -36,6 +36,15 @@ def lag_bytes(seen: Seen) -> int | None:
     return meaning.lag(*_facts(seen))
 
 
+def is_wal_removed(seen: Seen) -> bool | None:
+    """Return whether the primary has deleted the WAL that the standby still needs, None where that is not known."""
+    primary, standby = _facts(seen)
+    if not primary or not standby or not standby["monitor"]:
+        return None
+    is_streaming = (standby["receiver"] or {}).get("status") == "streaming"
+    return not is_streaming and meaning.is_removed(primary, standby)
+
+
 # -- the service -------------------------------------------------------------------------------------------------------
 
 
@@ -220,7 +229,7 @@ def _receiver(seen: Seen, facts: Facts) -> Iterator[Check]:
     state = f"its WAL receiver is {got}" if receiver else "it has no WAL receiver"
     text = f"{end.name} receives nothing ({state}); it has {facts['received'] or facts['lsn']}."
     primary = _facts(seen)[0]
-    if got != "streaming" and primary and meaning.is_removed(primary, facts):
+    if primary and is_wal_removed(seen):
         text += f" {source} no longer has that WAL (its oldest file is {primary['oldest_wal']}): only a rebuild helps."
         yield check("wal_receiver", text, remedy="playbook alicloud.rds.rebuild")
         return
