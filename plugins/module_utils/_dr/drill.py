@@ -110,7 +110,7 @@ class Drill:
     def _carry_out(self) -> None:
         before = self._source()
         self._refuse(before)
-        self.report["source"] = {"name": before.name, "host": before.host, "port": before.port}
+        self.report["source"] = before.place()
         self.report["checks"] = {"before": self._production(), "after": []}
         self._event("production verified" if self.order.production else "source read")
         plan = drive(self.services.links(True).ensure(self.order.desired))
@@ -258,9 +258,10 @@ class Drill:
             if login is not None:
                 with Session(login) as session:
                     names = {"table": self.order.logins.canary_table}
-                    session.run(
-                        quoted("DELETE FROM {table} WHERE id LIKE %(like)s", **names), {"like": f"{self._prefix}%"}
-                    )
+                    like = {"like": f"{self._prefix}%"}
+                    session.run(quoted("DELETE FROM {table} WHERE id LIKE %(like)s", **names), like)
+                    left = session.value(quoted("SELECT count(*) FROM {table} WHERE id LIKE %(like)s", **names), like)
+                    said.append(f"{left} rows of the drill are left at {before.name}.")
             after = self._source()
         except (RdsError, PostgresError) as error:
             said.append(f"Whether {before.name} is as before is not known: {error}.")

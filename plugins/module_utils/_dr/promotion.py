@@ -17,8 +17,7 @@ from ansible_collections.alicloud.rds.plugins.module_utils._dr.record import LEF
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.role_changes import RoleChangeResult
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.seen import Seen
 
-_NEXT = "Send the clients to it, and take the link out of the nightly playbook. Then: playbook alicloud.rds.reprotect."
-NOTHING_LOST = "Nothing: the last byte was replayed, and no transaction began at the old primary, which is shut."
+NOTHING_LOST = "Nothing: the last byte was replayed, and no transaction began at the old primary, which is fenced."
 
 
 @dataclass(frozen=True)
@@ -66,16 +65,24 @@ class Failover:
     def _known(self) -> dict[str, Any]:
         source, change = self.seen.primary, self.change
         return {
-            "source": {"name": source.name, "host": source.host, "port": source.port} if source else None,
+            "source": source.place() if source else None,
             "checks": {"before": [check._asdict() for check in self.checks]},
             "digest": self.digest,
             "loss": self.loss,
             "rpo": {"seconds": 0.0, "rows": 0} if self.loss == NOTHING_LOST else None,
             "rto": self._recovery(),
             "said": [*self.warnings, *self.said],
-            "remaining": _NEXT if self.is_promoted else None,
-            "task_ids": {"task": change.task_id, "request": change.request_id} if change else {},
+            "remaining": self._remaining() if self.is_promoted else None,
+            "task_ids": {"promotion": change.task_id} if change else {},
+            "request_id": change.request_id if change else None,
         }
+
+    def _remaining(self) -> str:
+        end = self.seen.standby
+        return (
+            f"Send the clients to {end.name} ({end.host}:{end.port}), and take its link out of the nightly playbook. "
+            "It has no standby until a new link is created: playbook alicloud.rds.reprotect."
+        )
 
     def _recovery(self) -> dict[str, Any] | None:
         """Return how long it took from the request, or from the fence, to the first row; None before that row."""

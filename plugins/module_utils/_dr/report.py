@@ -16,10 +16,10 @@ Table = list[tuple[str, ...]]
 _WIDTH, _HEIGHT, _LEFT, _RIGHT = 1000, 330, 60, 20
 _TOP, _BOTTOM = 110, 250  # of the curves
 _RTO = {
-    "out_of_recovery": "out of recovery",
-    "first_write": "then first acknowledged row",
-    "queries": "queries",
-    "service_running": "service reports Running",
+    "out_of_recovery": "from the request until it could be written to",
+    "first_write": "from then to the first acknowledged row",
+    "queries": "running the queries",
+    "service_running": "from the request until the service reported Running",
     "no_writes": "no client could write, from the fence to the first row",
 }
 
@@ -44,11 +44,19 @@ def verdict(report: Report) -> str:
     rpo, rto = (report.get("rpo") or {}).get("seconds"), (report.get("rto") or {}).get("total")
     if outcome == "passed" and None not in (rpo, rto):
         message = (
-            f": the copy accepted its first write {rto:g} s after the request; at most {rpo:g} s of writes were at risk"
+            f": the spare took its first write {rto:g} s after the request; the largest exposure seen was {rpo:g} s of "
+            f"writes; {_of_rows(report)}"
         )
     if outcome in ("promoted", "adopted") and report.get("loss"):
         message = f". Data lost: {report['loss'].rstrip('.')}"
+        if no_writes := (report.get("rto") or {}).get("no_writes"):
+            message += f". No client could write for {no_writes:g} s, and until it is sent to the new primary"
     return f"{words}{message}."
+
+
+def _of_rows(report: Report) -> str:
+    writer = report.get("writer") or {}
+    return f"{writer.get('lost_before_cut')} of {writer.get('acknowledged')} rows were lost"
 
 
 def sections(report: Report) -> list[tuple[str, Table]]:
@@ -58,7 +66,7 @@ def sections(report: Report) -> list[tuple[str, Table]]:
         ("passed" if each.get("passed") else "FAILED", each.get("sql"), each.get("expect"), each.get("got"))
         for each in report.get("queries") or []
     ]
-    found.append(("Queries at the copy", _table(("result", "query", "expected", "returned"), queries)))
+    found.append(("Queries at the spare", _table(("result", "query", "expected", "returned"), queries)))
     events = [
         (f"{each.get('seconds', 0):.1f} s", each.get("at"), each.get("event")) for each in report.get("events") or []
     ]
@@ -100,7 +108,10 @@ def _title(report: Report) -> str:
 def _targets(report: Report) -> Table:
     targets, rows = report.get("targets") or {}, []
     measured = {"rpo": (report.get("rpo") or {}).get("seconds"), "rto": (report.get("rto") or {}).get("total")}
-    meaning = {"rpo": "RPO: writes at risk, at most", "rto": "RTO: from the request to the first write"}
+    meaning = {
+        "rpo": "recovery point (RPO): largest exposure seen",
+        "rto": "recovery time (RTO): from the request to the first write",
+    }
     for name, value in measured.items():
         target = targets.get(f"{name}_seconds")
         result = (
@@ -124,17 +135,17 @@ def _figures(report: Report) -> Table:
     if writer:
         rows += [
             ("rows acknowledged at the source before the promotion was requested", writer.get("acknowledged")),
-            ("of these at the copy", writer.get("survived")),
-            ("lost", writer.get("lost_before_cut")),
-            ("rows missing in the middle (corruption)", "no" if writer.get("is_prefix") else "YES"),
+            ("rows at the spare", writer.get("survived")),
+            ("lost of those acknowledged before the request", writer.get("lost_before_cut")),
+            ("gaps among the rows (corruption)", "none" if writer.get("is_prefix") else "YES"),
         ]
     if rpo.get("resolution"):
         rows += [("largest exposure", f"{rpo.get('rows')} rows, {_seconds(rpo.get('seconds'))}"),
-                 ("half of the samples below, 95 % below", f"{_seconds(rpo.get('p50'))}, {_seconds(rpo.get('p95'))}"),
-                 ("one sample each", _seconds(rpo.get("resolution")))]  # fmt: skip
+                 ("exposure: median, 95th percentile", f"{_seconds(rpo.get('p50'))}, {_seconds(rpo.get('p95'))}"),
+                 ("exposure was read every", _seconds(rpo.get("resolution")))]  # fmt: skip
     rows += [("data that was lost", report["loss"])] if report.get("loss") else []
     rows += [(label, _seconds(rto[name])) for name, label in _RTO.items() if rto.get(name) is not None]
-    rows += [("the time leaves out", rto["leaves_out"])] if rto.get("leaves_out") else []
+    rows += [("not in these times", rto["leaves_out"])] if rto.get("leaves_out") else []
     return _table(("", ""), rows)
 
 
@@ -142,18 +153,25 @@ def _checks(report: Report) -> Table:
     rows = []
     for when, checks in (report.get("checks") or {}).items():
         bad = [check for check in checks or [] if check.get("result") != "success"]
-        rows.append((when, f"{len(checks or []) - len(bad)} of {len(checks or [])} passed", ""))
+        if not checks:
+            continue
+        rows.append((when, f"{len(checks) - len(bad)} of {len(checks)} passed", ""))
         rows += [(f"{when}: {check.get('result')}", check.get("note"), check.get("remedy")) for check in bad]
     return _table(("when", "", "to fix"), rows)
 
 
 def _facts(report: Report) -> list[tuple[Any, ...]]:
     source = report.get("source") or {}
-    place = f"{source.get('name')} ({source.get('host')}:{source.get('port')})" if source else None
-    known = {"run": report.get("run"), "by": report.get("who"), "source": place, "instance": report.get("instance"),
-             "production, left alone": report.get("production"), "started": report.get("started"),
-             "ended": report.get("ended"), "approved as": report.get("digest"), **(report.get("versions") or {}),
-             **(report.get("task_ids") or {})}  # fmt: skip
+    parts = (f"{source.get('host')}:{source.get('port')}", source.get("region"))
+    place = f"{source.get('name')} ({', '.join(str(part) for part in parts if part)})" if source else None
+    names = ("source", "spare" if report.get("kind") == "drill" else "DR instance")
+    version = {"PostgreSQL": source.get("postgresql")}
+    tasks = {f"RDS task of the {name}": number for name, number in (report.get("task_ids") or {}).items()}
+    known = {"run": report.get("run"), "by": report.get("who"), names[0]: place, names[1]: report.get("instance"),
+             "production's DR instance, left alone": report.get("production"), "started": report.get("started"),
+             "ended": report.get("ended"), "approved as": report.get("digest"), **version,
+             **(report.get("versions") or {}), **tasks,
+             "request id": report.get("request_id")}  # fmt: skip
     return [(name, value) for name, value in known.items() if value is not None]
 
 
@@ -182,9 +200,8 @@ def _timeline(report: Report) -> str:
         if points:
             parts.append(f'<polyline points="{points}" class="{style}"/>')
             y = _BOTTOM + (50 if style == "lag" else 66)
-            parts.append(
-                f'<text x="{_LEFT}" y="{y}">{"dashed" if style == "lag" else "line"}: at most {most:g} {unit}</text>'
-            )
+            line = "dashed" if style == "lag" else "line"
+            parts.append(f'<text x="{_LEFT}" y="{y}">{line}: at most {most:g} {unit}, on a scale of its own</text>')
     ticks = "".join(f"M{x(each.get('seconds') or 0)} {_BOTTOM + 8}v8" for each in rows)
     parts.append(f'<path d="{ticks}" class="rows"/>' if ticks else "")
     parts.append(

@@ -37,6 +37,11 @@ class End:
     problem: Problem | None = None  # why there are no facts
     unread: str = ""  # why the service's attributes could not be read, in a sentence
 
+    def place(self) -> dict[str, Any]:
+        """Return what a report says of where it is."""
+        where = {"name": self.name, "host": self.host, "port": self.port, "region": self.region_id}
+        return {**where, "postgresql": (self.facts or {}).get("version")}
+
 
 @dataclass(frozen=True)
 class Canary:
