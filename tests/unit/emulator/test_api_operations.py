@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.rds_emulator.engine import BREAKS, EngineError
-from tests.rds_emulator.errors import CATALOGUE, ApiError
+from rds_emulator.engine import BREAKS, EngineError
+from rds_emulator.errors import CATALOGUE, ApiError
 from tests.unit.emulator.api_helper import ACCOUNT, PASSWORD, SEED, Driver, make_world, until
 
 

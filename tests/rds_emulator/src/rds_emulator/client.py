@@ -21,9 +21,7 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import quote
 
-_PACKAGE = __package__ or "rds_emulator"
-_ROOT = Path(__file__).resolve().parents[len(_PACKAGE.split("."))]  # the directory that `python -m` must start in
-_PAIR = Path(__file__).parent / "seeds" / "pair.yml"
+PAIR = Path(__file__).parent / "seeds" / "pair.yml"
 _START = 60.0  # seconds
 _STOP = 20.0
 
@@ -37,7 +35,7 @@ class Emulator:
 
     def __init__(
         self,
-        seed: str | Path | Mapping[str, Any] = _PAIR,
+        seed: str | Path | Mapping[str, Any] = PAIR,
         engine: str = "postgres",
         port: int = 0,
         log_requests: bool = False,
@@ -68,13 +66,13 @@ class Emulator:
         else:
             seed = Path(self._seed).resolve()
         ready = directory / "ready.json"
-        command = [sys.executable, "-m", _PACKAGE, "--engine", self._engine, "--port", str(self._port)]
+        command = [sys.executable, "-m", "rds_emulator", "--engine", self._engine, "--port", str(self._port)]
         command += ["--seed", str(seed), "--ready-file", str(ready), "--exit-with-stdin"]
         command += ["--log-requests"] if self._log else []
         self._errors = directory / "stderr"
         with self._errors.open("wb") as errors:
             self._process = subprocess.Popen(
-                command, cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors
+                command, cwd="/", stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors
             )
         try:
             self._wait(ready)

@@ -1,5 +1,5 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Start the emulator: `python -m tests.rds_emulator --seed FILE`. Exit status 2: the seed or an option is wrong."""
+"""Start the emulator: `rds-emulator --seed FILE`. Exit status 2: the seed or an option is wrong."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+from .client import PAIR
 from .control import PREFIX, Control
 from .dispatch import Dispatcher
 from .engine import Engine, EngineError
@@ -23,7 +24,6 @@ from .seed import load, read_seed
 from .server import LOOPBACK, Server
 from .world import World
 
-_DEFAULT_SEED = Path(__file__).parent / "seeds" / "pair.yml"
 _ENGINES = {"memory": "MemoryEngine", "postgres": "PostgresEngine"}
 
 
@@ -81,8 +81,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tests.rds_emulator", description=__doc__)
-    parser.add_argument("--seed", type=Path, default=_DEFAULT_SEED, help="YAML file; default: seeds/pair.yml")
+    parser = argparse.ArgumentParser(prog="rds-emulator", description=__doc__)
+    parser.add_argument("--seed", type=Path, default=PAIR, help="YAML file; default: seeds/pair.yml")
     parser.add_argument("--engine", choices=sorted(_ENGINES), default="postgres")
     parser.add_argument("--host", choices=LOOPBACK, default=LOOPBACK[0], help="loopback only")
     parser.add_argument("--port", type=int, default=0, help="0: a free one")
