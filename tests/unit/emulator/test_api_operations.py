@@ -287,8 +287,12 @@ def test_precheck(rds: Driver, name: str) -> None:
 
 def test_unknown_places(rds: Driver) -> None:
     for changes, expected in (
-        ({"SourceAddress": "db.example"}, "Check ip connectable: error(error:db.example is unapproachable)"),
-        ({"SourceAddress": "10.0.0.1"}, "Check port connectable: error"),
+        (
+            {"SourceAddress": "db.example"},
+            "Check ip connectable: error(error:db.example is unapproachable: the emulator",
+        ),
+        ({"SourceAddress": "10.0.0.1"}, "Check ip connectable: error(error:10.0.0.1 is unapproachable: the emulator"),
+        ({"SourceAddress": "127.0.0.9"}, "Check port connectable: error"),
         ({"SourcePort": 1}, "Check port connectable: error"),
     ):
         rds.create(True, **changes)

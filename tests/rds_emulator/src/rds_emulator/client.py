@@ -1,5 +1,5 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Start an emulator as a child process and drive it, from tests or a demonstration. Standard library only.
+"""Start an emulator as a child process and drive it, from tests or a demonstration.
 
 with Emulator(engine="memory") as rds:
     run_something(env={**os.environ, **rds.environment})
@@ -20,6 +20,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 from urllib.parse import quote
+
+from .reading import ReadError
+from .seed import load
 
 PAIR = Path(__file__).parent / "seeds" / "pair.yml"
 _START = 60.0  # seconds
@@ -111,6 +114,11 @@ class Emulator:
             process.wait()
         self._directory.cleanup()
 
+    @property
+    def running(self) -> bool:
+        """True while its process lives."""
+        return self._process is not None and self._process.poll() is None
+
     def stderr(self) -> str:
         """Return what it has written to stderr so far (the last 8,000 characters)."""
         return self._errors.read_text(encoding="utf-8", errors="replace")[-8000:]
@@ -163,6 +171,13 @@ class Emulator:
         shown: dict[str, Any] = self._call("POST", f"instances/{quote(instance_id)}", attributes)
         return shown
 
+    def link(self, dr_instance_id: str, source: str) -> None:
+        """Link an instance to a source (or instance) as that one's first account; return when it streams.
+
+        It is what a test of a promotion begins with; the journal does not show it.
+        """
+        self._call("POST", f"instances/{quote(dr_instance_id)}/link", {"source": source})
+
     def break_link(self, dr_instance_id: str, how: str, **lag: int) -> None:
         """Break the instance's link: refused, wal_removed, disk_full, source_gone or replay_paused.
 
@@ -207,10 +222,19 @@ class Emulator:
         state: dict[str, Any] = self._call("GET", "state")
         return state
 
-    def reset(self) -> None:
-        """Go back to the seed: same ports, no links, no tasks, no rules, an empty journal."""
-        places = self._call("POST", "reset")
-        self.instances, self.sources = places["instances"], places["sources"]
+    def reset(self, seed: str | Path | Mapping[str, Any] | None = None) -> None:
+        """Go back to the seed: same ports, no links, no tasks, no rules, an empty journal.
+
+        `seed`, a file or the seed itself, takes the place of the present one.
+        """
+        if isinstance(seed, str | Path):
+            try:
+                seed = load(Path(seed))
+            except ReadError as error:
+                raise EmulatorError(str(error)) from None
+        answer = self._call("POST", "reset", None if seed is None else {"seed": seed})
+        self.instances, self.sources = answer["instances"], answer["sources"]
+        self.environment = {"ALIBABA_CLOUD_RDS_ENDPOINT": self.endpoint, **answer["environment"]}
 
     def _call(self, method: str, path: str, body: Any = None) -> Any:
         connection = http.client.HTTPConnection(*self._address, timeout=120)
