@@ -88,8 +88,9 @@ docs-lint: setup ## documentation of the plugins, and the changelog
 sanity: setup ## ansible-test sanity on what is shipped; ALL=1 adds the tests
 	@$(RUN) tests/tools/sanity.sh $(ALL)
 
-package: setup ## build the collection, install it, pass it through galaxy-importer
+package: setup ## build the collection, install it, pass it through galaxy-importer; the same for the emulator's wheel
 	@$(RUN) tests/tools/package.sh
+	@$(RUN) tests/tools/wheel.sh
 
 docs: setup ## the documentation as a site in .build/docs/html
 	@$(RUN) tests/tools/docs.sh

@@ -35,4 +35,4 @@ if ROOT.parents[1].name != "ansible_collections":
 
     init_plugin_loader()
 
-    pytest_plugins = ["tests.rds_emulator.pytest_plugin", "tests.freeze.recorder"]
+    pytest_plugins = ["tests.freeze.recorder"]

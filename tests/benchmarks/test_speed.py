@@ -20,9 +20,9 @@ from typing import Any
 
 import pytest
 
+from rds_emulator.client import Emulator
 from tests.integration.conftest import ANOTHER_PYTHON, PASSWORD, playbook_environment
 from tests.integration.test_fleet import as_list, fleet_seed
-from tests.rds_emulator.client import Emulator
 
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
 TASKS = 20

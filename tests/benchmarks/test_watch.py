@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from rds_emulator.client import Emulator
 from tests.benchmarks.test_speed import SDK_LOOP
 from tests.integration.conftest import PASSWORD, playbook_environment
 from tests.integration.test_fleet import fleet_seed
-from tests.rds_emulator.client import Emulator
 
 LINKS, MINUTE = 300, 60.0
 SOURCE = Path(__file__).resolve().parents[2] / ".build/link/ansible_collections/alicloud/rds/extensions/eda/plugins"

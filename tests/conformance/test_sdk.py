@@ -19,7 +19,7 @@ from alibabacloud_tea_openapi.exceptions import ClientException, ServerException
 from alibabacloud_tea_openapi.models import Config
 from darabonba.exceptions import UnretryableException
 
-from tests.rds_emulator.client import Emulator
+from rds_emulator.client import Emulator
 
 DR, SOURCE = "pgm-dr000000000001", "pgm-src00000000001"
 PASSWORD = "Dr-Sync+Passw0rd/1"

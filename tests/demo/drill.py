@@ -10,7 +10,7 @@ import json
 import tempfile
 from pathlib import Path
 
-from tests.rds_emulator.client import Emulator
+from rds_emulator.client import Emulator
 
 from .run import DR, ROOT, SOURCE, expect, link_variables, playbook, playbook_environment, say, step
 
@@ -21,7 +21,7 @@ REPORTS = ROOT / ".build/drill"
 def main() -> None:
     say("Three PostgreSQL clusters and an RDS endpoint are starting on this machine ...")
     with (
-        Emulator(seed=ROOT / "tests/rds_emulator/seeds/pair.yml") as emulator,
+        Emulator() as emulator,
         tempfile.TemporaryDirectory() as scratch,
     ):
         emulator.add_instance(id=SPARE)

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import NoReturn
 
-from tests.rds_emulator.client import Emulator
+from rds_emulator.client import Emulator
 
 ROOT = Path(__file__).resolve().parents[2]
 DR, SOURCE = "pgm-dr000000000001", "onprem"
@@ -30,7 +30,7 @@ TASK = re.compile(r"^TASK \[(?:\S+ : )?(.*?)\]")
 def main() -> None:
     say("Two PostgreSQL clusters and an RDS endpoint are starting on this machine ...")
     with (
-        Emulator(seed=ROOT / "tests/rds_emulator/seeds/pair.yml") as emulator,
+        Emulator() as emulator,
         tempfile.TemporaryDirectory() as scratch,
     ):
         source = emulator.sources[SOURCE]

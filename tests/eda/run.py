@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from rds_emulator.client import Emulator
 from tests.demo.run import DR, ROOT, SOURCE, expect, link_variables, playbook, playbook_environment, say, step
-from tests.rds_emulator.client import Emulator
 
 PATIENCE = 60.0  # seconds
 RULEBOOKS = sorted((ROOT / "extensions/eda/rulebooks").glob("*.yml"))

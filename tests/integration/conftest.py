@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from tests.rds_emulator.client import Emulator
+from rds_emulator.client import Emulator
 
 ROOT = Path(__file__).resolve().parents[2]
 PASSWORD = "Sync'n\"roll & 100% +=/é"

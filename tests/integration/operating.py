@@ -23,7 +23,7 @@ from ansible_collections.alicloud.rds.plugins.module_utils._ansible.links import
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import Operation, run
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.verify import VERIFY
 from ansible_collections.alicloud.rds.plugins.module_utils._dr import source
-from tests.rds_emulator.client import Emulator
+from rds_emulator.client import Emulator
 
 from .conftest import Played, account, show
 

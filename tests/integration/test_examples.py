@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.rds_emulator.client import Emulator
+from rds_emulator.client import Emulator
 
 from .conftest import PASSWORD, ROOT, account, playbook_environment
 from .operating import SECRET as OPERATORS

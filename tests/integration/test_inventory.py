@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.rds_emulator.client import Emulator
+from rds_emulator.client import Emulator
 
 from .conftest import PASSWORD, account, playbook_environment
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.rds_emulator.client import Emulator
+from rds_emulator.client import Emulator
 
 from .conftest import PASSWORD, ROOT, Pair, Played, account, eventually, make_pair, playbook_environment, show
 

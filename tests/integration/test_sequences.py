@@ -12,7 +12,7 @@ import pytest
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.links import LINK
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.roles import PROMOTION, REBUILD
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import Operation, run
-from tests.rds_emulator.client import Emulator
+from rds_emulator.client import Emulator
 
 from .conftest import PASSWORD, account, eventually
 

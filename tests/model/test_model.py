@@ -57,7 +57,7 @@ from ansible_collections.alicloud.rds.plugins.module_utils._api.endpoints import
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.fleet import Fleet
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.follow import Waiter, drive
-from tests.rds_emulator.client import Emulator
+from rds_emulator.client import Emulator
 
 EXAMPLES = int(os.environ.get("MODEL_EXAMPLES", "300"))
 STEPS = int(os.environ.get("MODEL_STEPS", "4"))

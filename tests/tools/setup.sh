@@ -18,7 +18,7 @@ command -v git >/dev/null || die "git is missing: apt-get install git"
 # The interpreter itself, not a shim or an activated venv, which may be the very one that is about to be removed.
 python=$("$python" -c 'import os, sys; print(os.path.realpath(getattr(sys, "_base_executable", sys.executable)))')
 version=$("$python" -c 'import sys; print(sys.version)')
-key=$({ echo "$PWD $python $version ${ANSIBLE_CORE:-}"; cat requirements*.txt tests/tools/{setup.sh,pip_home.py,collections.sh}; } | sha256sum)
+key=$({ echo "$PWD $python $version ${ANSIBLE_CORE:-}"; cat requirements*.txt tests/rds_emulator/pyproject.toml tests/tools/{setup.sh,pip_home.py,collections.sh}; } | sha256sum)
 if [[ $key == "$(cat .venv/stamp 2>/dev/null)" && -e .build/link/ansible_collections/alicloud/rds/galaxy.yml &&
     -e .build/collections/ansible_collections ]]; then
     exit 0

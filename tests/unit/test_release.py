@@ -49,7 +49,7 @@ def test_what_must_not_be_in_the_archive_is_seen():
     secrets = secrets_of({"keys": [{"access_key_secret": "hush"}], "port": 5432})
     assert archive_faults({"README.md": b"ALTER ROLE", "meta/runtime.yml": b"", "tests/config.yml": b""}, secrets) == []
     for name, content in {
-        "tests/rds_emulator/seeds/pair.yml": b"",
+        "tests/rds_emulator/src/rds_emulator/seeds/pair.yml": b"",
         "plugins/modules/.cache": b"",
         "docs/key.pem": b"",
         "README.md": b"password: hush",

@@ -15,8 +15,8 @@ import pytest
 
 pg8000 = pytest.importorskip("pg8000.native")
 
-from tests.rds_emulator.engine import Account, ClusterSpec, EngineError, SourceLogin  # noqa: E402
-from tests.rds_emulator.engines.postgres import PostgresEngine, install  # noqa: E402
+from rds_emulator.engine import Account, ClusterSpec, EngineError, SourceLogin  # noqa: E402
+from rds_emulator.engines.postgres import PostgresEngine, install  # noqa: E402
 
 MAJORS = sorted(install.find())
 pytestmark = pytest.mark.skipif(not MAJORS, reason="no PostgreSQL found")

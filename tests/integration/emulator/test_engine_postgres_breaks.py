@@ -12,8 +12,8 @@ import pytest
 
 pytest.importorskip("pg8000.native")
 
-from tests.rds_emulator.client import Emulator, EmulatorError
-from tests.rds_emulator.engines.postgres import install
+from rds_emulator.client import Emulator, EmulatorError
+from rds_emulator.engines.postgres import install
 from tests.unit.emulator.api_helper import ACCOUNT, KEY, PASSWORD, Caller, until
 
 pytestmark = pytest.mark.skipif(not install.find(), reason="no PostgreSQL found")

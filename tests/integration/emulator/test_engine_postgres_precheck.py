@@ -14,8 +14,8 @@ import pytest
 
 pg8000 = pytest.importorskip("pg8000.native")
 
-from tests.rds_emulator.engine import Account, Check, ClusterSpec, SourceLogin  # noqa: E402
-from tests.rds_emulator.engines.postgres import PostgresEngine, install, precheck  # noqa: E402
+from rds_emulator.engine import Account, Check, ClusterSpec, SourceLogin  # noqa: E402
+from rds_emulator.engines.postgres import PostgresEngine, install, precheck  # noqa: E402
 
 MAJORS = sorted(install.find())
 pytestmark = pytest.mark.skipif(not MAJORS, reason="no PostgreSQL found")
@@ -93,7 +93,8 @@ def test_a_good_source_passes_every_check_in_order(engine: PostgresEngine, good:
 LOGINS = {
     "wrong password": ({"password": "x:y"}, "Check database connectable", r"by dr_sync:x:y \(28P01: password"),
     "unknown account": ({"account": "who"}, "Check database connectable", r"by who:geheim:1 \(28P01"),
-    "unknown name": ({"address": "x" * 64}, "Check ip connectable", "^x{64} is unapproachable$"),
+    "a name": ({"address": "x" * 64}, "Check ip connectable", "^x{64} is unapproachable: the emulator connects to 127"),
+    "off loopback": ({"address": "192.0.2.1"}, "Check ip connectable", "^192.0.2.1 is unapproachable: the emulator"),
     "impossible port": ({"port": 99999}, "Check port connectable", "^99999 is unapproachable$"),
     "too big": ({"storage": 10 << 20}, "Check disk size enough", "exceed 80%"),
 }

@@ -22,7 +22,7 @@ import pytest
 
 pytest.importorskip("pg8000.native")
 
-from tests.rds_emulator.engines.postgres import install, supervisor
+from rds_emulator.engines.postgres import install, supervisor
 
 MAJORS = sorted(install.find())
 pytestmark = [
@@ -36,8 +36,8 @@ PATIENCE = 30.0
 PROGRAM = """
 import json, sys, threading, time
 from pathlib import Path
-from tests.rds_emulator.engine import Account, ClusterSpec, SourceLogin
-from tests.rds_emulator.engines.postgres import PostgresEngine
+from rds_emulator.engine import Account, ClusterSpec, SourceLogin
+from rds_emulator.engines.postgres import PostgresEngine
 
 engine = PostgresEngine(Path(sys.argv[1]))
 sync = Account("dr_sync", "secret", ("LOGIN", "REPLICATION"))

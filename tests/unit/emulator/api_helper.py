@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-from tests.rds_emulator.client import Emulator
-from tests.rds_emulator.engines.memory import MemoryEngine
-from tests.rds_emulator.world import World
+from rds_emulator.client import Emulator
+from rds_emulator.engines.memory import MemoryEngine
+from rds_emulator.world import World
 
 PASSWORD = "Secret+Pass/word 1"
 ACCOUNT = {

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from tests.rds_emulator.client import Emulator, EmulatorError
-from tests.rds_emulator.errors import CATALOGUE
-from tests.rds_emulator.faults import Faults, read_rule
-from tests.rds_emulator.journal import masked
-from tests.rds_emulator.reading import ReadError
-from tests.rds_emulator.store import Store
+from rds_emulator.client import Emulator, EmulatorError
+from rds_emulator.errors import CATALOGUE
+from rds_emulator.faults import Faults, read_rule
+from rds_emulator.journal import masked
+from rds_emulator.reading import ReadError
+from rds_emulator.store import Store
 from tests.unit.emulator.api_helper import ACCOUNT, KEY, PASSWORD, SEED, Caller, until
 
 pytestmark = pytest.mark.thorough  # they wait for delays
@@ -216,7 +216,7 @@ def test_lag_shows_the_past(rds: Caller) -> None:
 
 def test_lag_moves_with_the_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [100.0]
-    monkeypatch.setattr("tests.rds_emulator.store.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("rds_emulator.store.time.monotonic", lambda: clock[0])
     store = Store()
     store.set_lag(2)
     for number in range(3):

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.rds_emulator.engine import BREAKS, EngineError
-from tests.rds_emulator.errors import CATALOGUE, ApiError
+from rds_emulator.engine import BREAKS, EngineError
+from rds_emulator.errors import CATALOGUE, ApiError
 from tests.unit.emulator.api_helper import ACCOUNT, PASSWORD, SEED, Driver, make_world, until
 
 
@@ -287,8 +287,12 @@ def test_precheck(rds: Driver, name: str) -> None:
 
 def test_unknown_places(rds: Driver) -> None:
     for changes, expected in (
-        ({"SourceAddress": "db.example"}, "Check ip connectable: error(error:db.example is unapproachable)"),
-        ({"SourceAddress": "10.0.0.1"}, "Check port connectable: error"),
+        (
+            {"SourceAddress": "db.example"},
+            "Check ip connectable: error(error:db.example is unapproachable: the emulator",
+        ),
+        ({"SourceAddress": "10.0.0.1"}, "Check ip connectable: error(error:10.0.0.1 is unapproachable: the emulator"),
+        ({"SourceAddress": "127.0.0.9"}, "Check port connectable: error"),
         ({"SourcePort": 1}, "Check port connectable: error"),
     ):
         rds.create(True, **changes)

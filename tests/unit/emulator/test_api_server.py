@@ -19,16 +19,16 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.rds_emulator.client import Emulator, EmulatorError
-from tests.rds_emulator.dispatch import Dispatcher
-from tests.rds_emulator.reading import ReadError
-from tests.rds_emulator.seed import read_seed
-from tests.rds_emulator.server import Server
-from tests.rds_emulator.wire import Reply
+import rds_emulator
+from rds_emulator.client import Emulator, EmulatorError
+from rds_emulator.dispatch import Dispatcher
+from rds_emulator.reading import ReadError
+from rds_emulator.seed import read_seed
+from rds_emulator.server import Server
+from rds_emulator.wire import Reply
 from tests.unit.emulator.api_helper import ACCOUNT, KEY, SEED, Caller, make_world
 
-PACKAGE = Path(__file__).parents[2] / "rds_emulator"
-ROOT = PACKAGE.parents[1]
+PACKAGE = Path(rds_emulator.__file__).parent
 
 
 @pytest.fixture(scope="module")
@@ -46,8 +46,8 @@ def rds(emulator: Emulator) -> Iterator[Caller]:
 
 
 def run(*options: str, **more: Any) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "tests.rds_emulator", "--engine", "memory", *options]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False, **more)
+    command = [sys.executable, "-m", "rds_emulator", "--engine", "memory", *options]
+    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, **more)
 
 
 # -- the seed ------------------------------------------------------------------------------------------------------
@@ -118,8 +118,8 @@ def test_only_loopback_is_listened_on() -> None:
 
 def test_ready_file_and_printed_environment(tmp_path: Path) -> None:
     ready = tmp_path / "ready.json"
-    command = [sys.executable, "-m", "tests.rds_emulator", "--engine", "memory", "--ready-file", str(ready)]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-m", "rds_emulator", "--engine", "memory", "--ready-file", str(ready)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         lines = []

@@ -21,10 +21,10 @@ from alibabacloud_tea_openapi.models import Config
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.rds_emulator.client import Emulator
-from tests.rds_emulator.errors import ApiError
-from tests.rds_emulator.models import Key
-from tests.rds_emulator.signing import Request, Verifier
+from rds_emulator.client import Emulator
+from rds_emulator.errors import ApiError
+from rds_emulator.models import Key
+from rds_emulator.signing import Request, Verifier
 from tests.unit.emulator.api_helper import KEY, v1_parameters, v1_query
 
 VECTORS = json.loads((Path(__file__).parents[2] / "vectors" / "signature_vectors.json").read_text("utf-8"))["vectors"]

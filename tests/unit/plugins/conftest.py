@@ -18,7 +18,7 @@ from ansible.plugins.loader import action_loader, connection_loader
 from ansible.template import Templar
 
 from ansible_collections.alicloud.rds.plugins.modules import replication_link, replication_link_info
-from tests.rds_emulator.client import Emulator
+from rds_emulator.client import Emulator
 
 DR = "pgm-dr000000000001"
 RDS_SOURCE = "pgm-src00000000001"

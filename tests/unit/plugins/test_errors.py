@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import json
 import ssl
-from pathlib import Path
+from importlib import resources
 
 import pytest
 
 from ansible_collections.alicloud.rds.plugins.module_utils._api import errors as _errors
 
-DOCUMENTED = json.loads((Path(__file__).parents[2] / "rds_emulator" / "data" / "errors.json").read_text("utf-8"))
+DOCUMENTED = json.loads((resources.files("rds_emulator") / "data" / "errors.json").read_text("utf-8"))
 
 
 @pytest.mark.parametrize("row", DOCUMENTED, ids=lambda row: row["code"])

@@ -21,7 +21,7 @@ from ansible_collections.alicloud.rds.plugins.module_utils._ansible.run import r
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.specs import REPLICATION_LINK
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.watching import REPLICATION_LINK_WATCH
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
-from tests.rds_emulator.client import Emulator
+from rds_emulator.client import Emulator
 
 ROOT = Path(__file__).resolve().parents[3]
 SOURCE = ROOT / ".build/link/ansible_collections/alicloud/rds/extensions/eda/plugins/event_source"

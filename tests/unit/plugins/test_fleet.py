@@ -24,7 +24,7 @@ from ansible_collections.alicloud.rds.plugins.module_utils._ansible.specs import
 from ansible_collections.alicloud.rds.plugins.module_utils._api.pace import Pace
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.fleet import Fleet
 from ansible_collections.alicloud.rds.plugins.modules import replication_links
-from tests.rds_emulator.client import Emulator
+from rds_emulator.client import Emulator
 
 from .conftest import ACCOUNT
 

@@ -23,7 +23,7 @@ from ansible_collections.alicloud.rds.plugins.module_utils._api.client import An
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
 from ansible_collections.alicloud.rds.plugins.module_utils._dr import instances as _instances
 from ansible_collections.alicloud.rds.plugins.module_utils._dr import state as _state
-from tests.rds_emulator.client import Emulator
+from rds_emulator.client import Emulator
 
 SECRET = "inventory+Secret/of=the/emulator"
 KEY = {"access_key_id": "LTAI5tInventory", "access_key_secret": SECRET}

@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from importlib import resources
 
 import pytest
 
@@ -18,7 +18,7 @@ from ansible_collections.alicloud.rds.plugins.modules import replication_link
 
 from .conftest import ACCOUNT, DR, QUICK, RDS_SOURCE, creates
 
-DOCUMENTED = json.loads((Path(__file__).parents[2] / "rds_emulator" / "data" / "errors.json").read_text("utf-8"))
+DOCUMENTED = json.loads((resources.files("rds_emulator") / "data" / "errors.json").read_text("utf-8"))
 READS = ["DescribeDBInstanceAttribute", "DescribeReplicationLinkLogs"]
 
 

@@ -17,7 +17,7 @@ from ansible_collections.alicloud.rds.plugins.modules import (
     replication_link_info,
     replication_link_promotion,
 )
-from tests.rds_emulator.seed import QUIRKS
+from rds_emulator.seed import QUIRKS
 
 from .conftest import ACCOUNT, DR, QUICK, RDS_SOURCE, creates
 

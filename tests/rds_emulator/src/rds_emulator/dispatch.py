@@ -39,6 +39,12 @@ class Dispatcher:
         self._calls: dict[tuple[str, str], deque[float]] = {}
         self._lock = threading.Lock()
 
+    def reset(self) -> None:
+        """Forget what arrived so far: the journal, and what counts towards the flow limits."""
+        self.journal.clear()
+        with self._lock:
+            self._calls.clear()
+
     def handle(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Reply:
         """Answer one request; header names are lower case. Never raises."""
         request_id = str(uuid.uuid4()).upper()

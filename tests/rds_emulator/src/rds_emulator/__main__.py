@@ -1,5 +1,5 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Start the emulator: `python -m tests.rds_emulator --seed FILE`. Exit status 2: the seed or an option is wrong."""
+"""Start the emulator: `rds-emulator --seed FILE`. Exit status 2: the seed or an option is wrong."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ import shlex
 import signal
 import sys
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .client import PAIR
 from .control import PREFIX, Control
 from .dispatch import Dispatcher
 from .engine import Engine, EngineError
@@ -23,7 +25,6 @@ from .seed import load, read_seed
 from .server import LOOPBACK, Server
 from .world import World
 
-_DEFAULT_SEED = Path(__file__).parent / "seeds" / "pair.yml"
 _ENGINES = {"memory": "MemoryEngine", "postgres": "PostgresEngine"}
 
 
@@ -81,8 +82,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tests.rds_emulator", description=__doc__)
-    parser.add_argument("--seed", type=Path, default=_DEFAULT_SEED, help="YAML file; default: seeds/pair.yml")
+    parser = argparse.ArgumentParser(prog="rds-emulator", description=__doc__)
+    parser.add_argument("--seed", type=Path, default=PAIR, help="YAML file; default: seeds/pair.yml")
     parser.add_argument("--engine", choices=sorted(_ENGINES), default="postgres")
     parser.add_argument("--host", choices=LOOPBACK, default=LOOPBACK[0], help="loopback only")
     parser.add_argument("--port", type=int, default=0, help="0: a free one")
@@ -93,7 +94,10 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def _engine(name: str) -> Engine:
-    module = importlib.import_module(f".engines.{name}", __package__)
+    try:
+        module = importlib.import_module(f".engines.{name}", __package__)
+    except ModuleNotFoundError as error:
+        raise EngineError(f"{error.name} is missing: pip install 'rds-emulator[{name}]'") from None
     engine: Engine = getattr(module, _ENGINES[name])()
     return engine
 
@@ -111,19 +115,32 @@ def _watch_stdin() -> None:
 
 def _announce(options: argparse.Namespace, server: Server, world: World) -> None:
     """Tell a person, and the ready file, where everything is."""
-    places, environment = world.places(), world.environment(server.endpoint)
+    places = world.places()
+    environment = {"ALIBABA_CLOUD_RDS_ENDPOINT": server.endpoint, **world.environment()}
     if options.ready_file:
         host, port = server.server_address[:2]
         ready = {"endpoint": server.endpoint, "host": host, "port": port, "pid": os.getpid()}
         _write_private(options.ready_file, json.dumps({**ready, "environment": environment, **places}))
     lines = [f"RDS emulator at {server.endpoint}", ""]
     lines += [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
-    lines.append("")
     for name, place in [*places["instances"].items(), *places["sources"].items()]:
         kind = place.get("engine", "source") + (f" {place['region_id']}" if "region_id" in place else "")
-        lines.append(f"{name:24} {place['host']}:{place['port']:<6} {kind}")
+        lines += ["", f"{name:24} {place['host']}:{place['port']:<6} {kind}", *_logins(world, name, place)]
     lines += ["", f"Stop it with Ctrl-C or: kill {os.getpid()}"]
     print("\n".join(lines), flush=True)
+
+
+def _logins(world: World, name: str, place: Mapping[str, Any]) -> list[str]:
+    """A line to paste for each way into a cluster: as superuser, and as each account of the seed."""
+    psql = world.engine.psql(name)
+    if not psql:
+        return []
+    cluster = (world.store.instances.get(name) or world.store.sources[name]).cluster
+    where = [shlex.split(psql)[0], "-h", place["host"], "-p", str(place["port"]), "-d", "postgres", "-U"]
+    accounts = cluster.accounts if cluster else ()
+    lines = [psql]
+    lines += [f"PGPASSWORD={shlex.quote(one.password)} {shlex.join([*where, one.name])}" for one in accounts]
+    return [f"  {line}" for line in lines]
 
 
 def _write_private(path: Path, text: str) -> None:

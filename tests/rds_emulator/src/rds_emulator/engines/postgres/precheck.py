@@ -20,10 +20,10 @@ from typing import Any
 import pg8000.native
 from scramp import ScramException
 
-from ...engine import Check, EngineError, SourceLogin
+from ...engine import Check, EngineError, SourceLogin, off_loopback
 from .cluster import Cluster, quote, reason
 
-CONNECT_SECONDS = 2.0  # for name, connection and login, each as a whole: a drip of bytes does not prolong it
+CONNECT_SECONDS = 2.0  # for connection and login, each as a whole: a drip of bytes does not prolong it
 STATEMENT_SECONDS = 2.0
 DISK_SHARE = 0.8
 SMALL_WAL_KEEP_MB = 128
@@ -152,18 +152,8 @@ class Precheck:
     # -- connectivity
 
     def _resolve(self) -> None:
-        answers: list[object] = []
-
-        def ask() -> None:
-            with contextlib.suppress(OSError, UnicodeError):
-                answers.extend(socket.getaddrinfo(self.login.address, None, type=socket.SOCK_STREAM))
-
-        # In a thread, because the resolver knows no time limit.
-        thread = threading.Thread(target=ask, daemon=True)
-        thread.start()
-        thread.join(CONNECT_SECONDS)
-        if not answers:
-            raise Failed(f"{self.login.address} is unapproachable")
+        if refused := off_loopback(self.login.address):
+            raise Failed(refused)
 
     def _reach(self) -> None:
         try:

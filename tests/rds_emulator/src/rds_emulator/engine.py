@@ -11,6 +11,7 @@ and raises EngineError with text that a person can read and that holds no passwo
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -22,6 +23,16 @@ BREAKS = ("refused", "wal_removed", "disk_full", "source_gone", "replay_paused")
 
 class EngineError(Exception):
     """An engine could not do what was asked; the text is shown to people."""
+
+
+def off_loopback(address: str) -> str:
+    """Return why a source's address is not dialled, or nothing. No name is looked up: that would ask a server."""
+    try:
+        if address == "localhost" or ipaddress.ip_address(address).is_loopback:
+            return ""
+    except ValueError:
+        pass
+    return f"{address} is unapproachable: the emulator connects to 127.0.0.0/8, ::1 and localhost only"
 
 
 @dataclass(frozen=True)
@@ -108,6 +119,9 @@ class Engine(Protocol):
 
     def sql(self, name: str, statement: str, database: str = "postgres") -> list[dict[str, Any]]:
         """Run one statement as superuser and return its rows (empty list if it returns none)."""
+
+    def psql(self, name: str) -> str:
+        """Return the command that opens psql as superuser in cluster `name`; empty if there is nothing to open."""
 
     def precheck(self, target: str, source: SourceLogin, storage_bytes: int, source_is_rds: bool) -> list[Check]:
         """Connect to the source as given, look at both sides, and report every documented check.

@@ -8,14 +8,13 @@ PostgreSQL would otherwise know (see PROPERTIES). It has no SQL.
 from __future__ import annotations
 
 import itertools
-import re
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from ..engine import Account, Check, ClusterSpec, EngineError, LinkState, SourceLogin
+from ..engine import Account, Check, ClusterSpec, EngineError, LinkState, SourceLogin, off_loopback
 
 PROPERTIES: dict[str, Any] = {
     "stage_seconds": 0.0,  # how long precheck, base backup, start and catch-up each take
@@ -30,7 +29,6 @@ PROPERTIES: dict[str, Any] = {
 _NEWEST = 18
 _SETTINGS = {"wal_level": "replica", "wal_keep_size": "1024", "max_wal_senders": "10", "max_connections": "100"}
 _LOCAL = ("127.0.0.1", "localhost")
-_IP = re.compile(r"[0-9.]+|[0-9a-fA-F:]*:[0-9a-fA-F:.]*")
 _WRITTEN = 0x3000148  # bytes of WAL that every cluster has written
 _RESERVED = {"alicloud_rds_admin", "aurora", "replicator"}
 
@@ -95,6 +93,9 @@ class MemoryEngine:
     def sql(self, name: str, statement: str, database: str = "postgres") -> list[dict[str, Any]]:
         raise EngineError("the memory engine has no SQL; start the emulator with --engine postgres")
 
+    def psql(self, name: str) -> str:
+        return ""
+
     def precheck(self, target: str, source: SourceLogin, storage_bytes: int, source_is_rds: bool) -> list[Check]:
         here = self._get(target)
         self._pause(here)
@@ -113,8 +114,8 @@ class MemoryEngine:
         """Report the connectivity checks; return the source if all later checks can be made."""
         section = "source connectivity"
         there = self._find(source)
-        if source.address not in _LOCAL and not _IP.fullmatch(source.address):
-            report.error(section, "Check ip connectable", f"{source.address} is unapproachable")
+        if refused := off_loopback(source.address):
+            report.error(section, "Check ip connectable", refused)
             return None
         report.ok(section, "Check ip connectable")
         if there is None or there.gone or there.spec.behaviour in ("refused", "blackhole"):

@@ -1,5 +1,5 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
-"""Start an emulator as a child process and drive it, from tests or a demonstration. Standard library only.
+"""Start an emulator as a child process and drive it, from tests or a demonstration.
 
 with Emulator(engine="memory") as rds:
     run_something(env={**os.environ, **rds.environment})
@@ -21,9 +21,10 @@ from types import TracebackType
 from typing import Any
 from urllib.parse import quote
 
-_PACKAGE = __package__ or "rds_emulator"
-_ROOT = Path(__file__).resolve().parents[len(_PACKAGE.split("."))]  # the directory that `python -m` must start in
-_PAIR = Path(__file__).parent / "seeds" / "pair.yml"
+from .reading import ReadError
+from .seed import load
+
+PAIR = Path(__file__).parent / "seeds" / "pair.yml"
 _START = 60.0  # seconds
 _STOP = 20.0
 
@@ -37,7 +38,7 @@ class Emulator:
 
     def __init__(
         self,
-        seed: str | Path | Mapping[str, Any] = _PAIR,
+        seed: str | Path | Mapping[str, Any] = PAIR,
         engine: str = "postgres",
         port: int = 0,
         log_requests: bool = False,
@@ -68,13 +69,13 @@ class Emulator:
         else:
             seed = Path(self._seed).resolve()
         ready = directory / "ready.json"
-        command = [sys.executable, "-m", _PACKAGE, "--engine", self._engine, "--port", str(self._port)]
+        command = [sys.executable, "-m", "rds_emulator", "--engine", self._engine, "--port", str(self._port)]
         command += ["--seed", str(seed), "--ready-file", str(ready), "--exit-with-stdin"]
         command += ["--log-requests"] if self._log else []
         self._errors = directory / "stderr"
         with self._errors.open("wb") as errors:
             self._process = subprocess.Popen(
-                command, cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors
+                command, cwd="/", stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors
             )
         try:
             self._wait(ready)
@@ -112,6 +113,11 @@ class Emulator:
             process.kill()
             process.wait()
         self._directory.cleanup()
+
+    @property
+    def running(self) -> bool:
+        """True while its process lives."""
+        return self._process is not None and self._process.poll() is None
 
     def stderr(self) -> str:
         """Return what it has written to stderr so far (the last 8,000 characters)."""
@@ -165,6 +171,13 @@ class Emulator:
         shown: dict[str, Any] = self._call("POST", f"instances/{quote(instance_id)}", attributes)
         return shown
 
+    def link(self, dr_instance_id: str, source: str) -> None:
+        """Link an instance to a source (or instance) as that one's first account; return when it streams.
+
+        It is what a test of a promotion begins with; the journal does not show it.
+        """
+        self._call("POST", f"instances/{quote(dr_instance_id)}/link", {"source": source})
+
     def break_link(self, dr_instance_id: str, how: str, **lag: int) -> None:
         """Break the instance's link: refused, wal_removed, disk_full, source_gone or replay_paused.
 
@@ -209,10 +222,19 @@ class Emulator:
         state: dict[str, Any] = self._call("GET", "state")
         return state
 
-    def reset(self) -> None:
-        """Go back to the seed: same ports, no links, no tasks, no rules, an empty journal."""
-        places = self._call("POST", "reset")
-        self.instances, self.sources = places["instances"], places["sources"]
+    def reset(self, seed: str | Path | Mapping[str, Any] | None = None) -> None:
+        """Go back to the seed: same ports, no links, no tasks, no rules, an empty journal.
+
+        `seed`, a file or the seed itself, takes the place of the present one.
+        """
+        if isinstance(seed, str | Path):
+            try:
+                seed = load(Path(seed))
+            except ReadError as error:
+                raise EmulatorError(str(error)) from None
+        answer = self._call("POST", "reset", None if seed is None else {"seed": seed})
+        self.instances, self.sources = answer["instances"], answer["sources"]
+        self.environment = {"ALIBABA_CLOUD_RDS_ENDPOINT": self.endpoint, **answer["environment"]}
 
     def _call(self, method: str, path: str, body: Any = None) -> Any:
         connection = http.client.HTTPConnection(*self._address, timeout=120)

@@ -20,6 +20,7 @@ from .reading import ReadError
 from .seed import Seed, read_instance, read_key, read_seed, read_source
 from .service import Service
 from .store import Store
+from .tasks import detail
 
 _PATIENCE = 90.0  # seconds for a task to notice that its instance is gone
 
@@ -119,10 +120,35 @@ class World:
                 del self.store.sources[name]
             self.engine.destroy(name)
 
-    def reset(self) -> None:
-        """Go back to the seed: new clusters on the same ports, no tasks, no rules."""
+    def link(self, instance_id: str, source_name: str) -> None:
+        """Link an instance to a source, or to another instance, as that one's first account; return when it streams.
+
+        ApiError or EngineError if it does not come to that, KeyError for a name that does not exist.
+        """
+        instance = self.store.instances[instance_id]
+        source = self.store.sources.get(source_name) or self.store.instances[source_name]
+        if source.cluster is None or not source.cluster.accounts:
+            raise ReadError(f"{source_name} has no account to replicate with")
+        account = source.cluster.accounts[0]
+        arguments = {"DBInstanceId": instance_id, "DryRun": "false", "SourceCategory": "other"}
+        arguments |= {"ReplicatorAccount": account.name, "ReplicatorPassword": account.password}
+        arguments |= {"SourceAddress": self.engine.host, "SourcePort": str(source.port)}
+        if isinstance(source, Instance):
+            place = {"SourceInstanceName": source.id, "SourceInstanceRegionId": source.region_id}
+            arguments |= {**place, "SourceCategory": "aliyunRDS"}
+        self.service.create_link(arguments)
+        with self.store.idle:
+            self.store.idle.wait_for(lambda: not instance.busy, _PATIENCE)
+        if instance.link is None:
+            masked = {**self.quirks, "detail_credentials": "masked"}
+            made = [task for task in self.store.tasks if task.instance_id == instance_id][-1]
+            raise EngineError(f"{instance_id} does not stream: {' '.join(detail(made, masked).split())}")
+
+    def reset(self, seed_data: Any = None) -> None:
+        """Go back to the seed, or on to another one: new clusters on the same ports, no tasks, no rules."""
         with self._admin:
-            seed = read_seed(self._seed_data)
+            seed_data = self._seed_data if seed_data is None else seed_data
+            seed = read_seed(seed_data)
             old = self.store
             self._retire(list(old.instances.values()))
             ports: dict[str, int] = {}
@@ -135,6 +161,7 @@ class World:
             with ThreadPoolExecutor(4) as pool:
                 for _unused in pool.map(lambda cluster: self.engine.destroy(cluster.name), clusters):
                     pass
+            self._seed_data = seed_data
             self._adopt(seed)
             self.build(ports)
 
@@ -168,11 +195,10 @@ class World:
                 "sources": {key: self._place(item) for key, item in self.store.sources.items()},
             }
 
-    def environment(self, endpoint: str) -> dict[str, str]:
-        """Return the environment variables with which a client uses the first key of the seed."""
+    def environment(self) -> dict[str, str]:
+        """Return the environment variables with which a client uses the first key of the seed, but the endpoint."""
         key = self.default_key
         names = {
-            "ALIBABA_CLOUD_RDS_ENDPOINT": endpoint,
             "ALIBABA_CLOUD_ACCESS_KEY_ID": key.access_key_id,
             "ALIBABA_CLOUD_ACCESS_KEY_SECRET": key.access_key_secret,
             "ALIBABA_CLOUD_SECURITY_TOKEN": key.security_token or "",

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shlex
+import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -16,7 +18,7 @@ import pg8000.native
 
 from ...engine import Check, ClusterSpec, EngineError, LinkState, SourceLogin
 from .breaks import BREAKS, repair_source, repair_target
-from .cluster import START_SECONDS, Cluster, make_template, reason
+from .cluster import START_SECONDS, SUPERUSER, Cluster, make_template, reason
 from .install import Installs
 from .precheck import Failed, Session, precheck
 from .sockets import HOST, Decoy
@@ -106,6 +108,15 @@ class PostgresEngine:
     def sql(self, name: str, statement: str, database: str = "postgres") -> list[dict[str, Any]]:
         """Run one statement as superuser, whatever pg_hba.conf says, and return its rows."""
         return self._cluster(name).sql(statement, database)
+
+    def psql(self, name: str) -> str:
+        """Return the command that opens psql as superuser, through the private socket."""
+        with self._lock:
+            cluster = self._clusters.get(name)
+        if not isinstance(cluster, Cluster):
+            return ""
+        program = shutil.which("psql") or cluster.install.tool("psql")
+        return shlex.join([program, "-h", str(self.root / "sockets"), "-p", str(cluster.port), "-U", SUPERUSER])
 
     def close(self) -> None:
         """Stop everything, delete everything."""

@@ -14,8 +14,9 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from .dispatch import Dispatcher
 from .engine import BREAKS, EngineError
+from .errors import ApiError
 from .models import MASK, Instance, Task
-from .reading import ReadError, fields, flag, number, one_of, text
+from .reading import ReadError, anything, fields, flag, number, one_of, text
 from .seed import ATTRIBUTES, read_quirks
 from .tasks import detail
 from .wire import Reply, json_reply
@@ -25,6 +26,9 @@ _HOSTS = ("127.0.0.1", "localhost", "[::1]")
 _read_sql = fields({"cluster": text, "statement": text, "database": text}, "cluster", "statement")
 _read_instance = fields({**ATTRIBUTES, "broken": flag})
 _read_break = fields({"how": one_of(*BREAKS), "lag_bytes": number(0, 2**50), "lag_seconds": number(0, 10**9)}, "how")
+
+_read_link = fields({"source": text}, "source")
+_read_reset = fields({"seed": anything})
 
 
 class Control:
@@ -53,7 +57,7 @@ class Control:
             return _refused(400, "the body is not JSON")
         except KeyError as error:
             return _refused(404, f"there is no {error.args[0]}")
-        except EngineError as error:
+        except (ApiError, EngineError) as error:
             return _refused(409, str(error))
 
     def _get_health(self, item: str, data: Any, query: Mapping[str, str]) -> Any:
@@ -87,6 +91,9 @@ class Control:
             return self._world.add_instance(data)
         if item.endswith("/break"):
             return self._break(item.removesuffix("/break"), _read_break("", data))
+        if item.endswith("/link"):
+            self._world.link(item.removesuffix("/link"), _read_link("", data)["source"])
+            return {}
         instance = self._world.store.instances[item]
         values = _read_instance("", data)
         if "broken" in values:
@@ -142,9 +149,9 @@ class Control:
         return {"rows": _plain(self._world.engine.sql(**{"name": values.pop("cluster"), **values}))}
 
     def _post_reset(self, item: str, data: Any, query: Mapping[str, str]) -> Any:
-        self._world.reset()
-        self._journal.clear()
-        return self._world.places()
+        self._world.reset(_read_reset("", data or {}).get("seed"))
+        self._dispatcher.reset()
+        return {"environment": self._world.environment(), **self._world.places()}
 
     def _get_state(self, item: str, data: Any, query: Mapping[str, str]) -> Any:
         store = self._world.store
