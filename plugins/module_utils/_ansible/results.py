@@ -54,7 +54,8 @@ def explain(problem: Exception) -> str:
         facts.append(f"HTTP {error.http_status}")
     if error.request_id:
         facts.append(f"request id {error.request_id}")
-    return f"{error.message} {error.remedy} [{', '.join(facts)}]"
+    space = "" if error.message.endswith("\n") else " "  # behind a list, the remedy has a line of its own
+    return f"{error.message}{space}{error.remedy} [{', '.join(facts)}]"
 
 
 def as_rds_error(error: BaseException, wrote: bool = True) -> RdsError:

@@ -26,7 +26,7 @@ def options_of(variables: Mapping[str, Any]) -> dict[str, Any]:
     given = _without_blanks(json.loads(json.dumps(dict(variables), default=str)))
     known = {f"{_PREFIX}{name}": rule for name, rule in DR_LINK.items()}
     problems = [_unknown(name, known) for name in sorted(given.keys() - known.keys())]
-    checked = {name: value for name, value in given.items() if name in known}
+    checked = {name: _as_data(value, known[name]["type"]) for name, value in given.items() if name in known}
     options, wrong = _validated(checked, known)
     options = {name.removeprefix(_PREFIX): value for name, value in options.items()}
     problems += wrong
@@ -41,6 +41,14 @@ def options_of(variables: Mapping[str, Any]) -> dict[str, Any]:
         if "postgres" in options:
             options["postgres"]["instances"] = sides
     return {**options, "problems": problems}
+
+
+def _as_data(value: Any, kind: str) -> Any:
+    """Return a list or dictionary that is given as JSON: a survey of AWX has nothing but text."""
+    try:
+        return json.loads(value) if isinstance(value, str) and kind in ("list", "dict") else value
+    except ValueError:
+        return value
 
 
 def _validated(given: dict[str, Any], spec: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:

@@ -23,7 +23,7 @@ from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import Rd
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.fleet import Fleet, FleetCaller
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.follow import Steps
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.inspection import Logins, Look, look
-from ansible_collections.alicloud.rds.plugins.module_utils._dr.precheck import failed, warned
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.precheck import failed, listed, warned
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.seen import MAINTENANCE, End, Seen
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.state import Source
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.verification import CHECK_IDS, checks, lag_bytes
@@ -136,8 +136,8 @@ def _steps(
     }
     bad = failed(found)
     if bad:
-        notes = " ".join(f"({n}) {check.id}: {check.note} To fix: {check.remedy}" for n, check in enumerate(bad, 1))
-        error = RdsError("VerificationFailed", f"{len(bad)} of {len(found)} checks failed: {notes}", outcome="failed")
+        notes = listed((f"{check.id}: {check.note}", check.remedy) for check in bad)
+        error = RdsError("VerificationFailed", f"{len(bad)} of {len(found)} checks failed:{notes}", outcome="failed")
         return {**result, **failure(error, options, caller.last_request_id)}
     warnings = [f"{seen.dr_instance_id}: {check.id}: {check.note} {check.remedy}" for check in warned(found)]
     return {**result, **({"warnings": warnings} if warnings else {})}

@@ -231,7 +231,7 @@ retry_later: Wait until the other run has ended, then run again. Nothing was cha
     AnotherRun
 decide: Take the fence down (playbook alicloud.rds.unfence), or finish what it was put up for.
     FenceExists
-decide: Keep the old primary shut, and rebuild it as a DR instance when nothing on it is needed.
+decide: Keep the old primary shut, and release it when nothing on it is needed. A DR instance has to be an empty one.
     StandbyPromoted
 fix_source: End what the message names at the source, then run again.
     FenceFailed

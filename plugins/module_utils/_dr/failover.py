@@ -21,7 +21,7 @@ from ansible_collections.alicloud.rds.plugins.module_utils._dr.facts import fenc
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.follow import drive
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.inspection import look
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.postgres import PostgresError, Session, quoted
-from ansible_collections.alicloud.rds.plugins.module_utils._dr.precheck import failed
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.precheck import failed, listed
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.promotion import NOTHING_LOST, Failover, Order
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.record import Keep, Record
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.role_changes import (
@@ -136,17 +136,16 @@ class Promoter:
 
     def _refuse(self, done: Failover) -> None:
         """Refuse a planned promotion that the servers are not fit for."""
-        bad = [f"{check.id}: {check.note} To fix: {check.remedy}" for check in failed(done.checks)]
+        bad = [(f"{check.id}: {check.note}", check.remedy) for check in failed(done.checks)]
         primary = done.seen.primary
         if self._order.fence and primary and primary.facts and not primary.facts["standby"]:
             obstacles = fence_methods(primary.facts)[self._order.method]
-            bad += [f"fence_possible: method {self._order.method}: {'; '.join(obstacles)}."] * bool(obstacles)
+            bad += [(f"fence_possible: method {self._order.method}: {'; '.join(obstacles)}.", "")] * bool(obstacles)
             prepared = primary.facts["prepared"] or []
             gids = ", ".join(row["gid"] for row in prepared)
-            bad += [f"prepared_transactions: {gids}: finish them before a fence."] * bool(prepared)
+            bad += [(f"prepared_transactions: {gids}", "Finish them before a fence.")] * bool(prepared)
         if bad:
-            notes = " ".join(f"({number}) {text}" for number, text in enumerate(bad, 1))
-            raise RdsError("PromotionRefused", f"The promotion was refused: {notes} Nothing was changed.")
+            raise RdsError("PromotionRefused", f"The promotion was refused:{listed(bad)}Nothing was changed.")
 
     # -- planned -------------------------------------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from ansible_collections.alicloud.rds.plugins.module_utils._dr.precheck import (
     Check,
     Subject,
     failed,
+    listed,
     parse_report,
     report_lines,
 )
@@ -399,10 +400,8 @@ class ReplicationLinks:
         if bad and task.stage in (None, "precheck"):
             code = "PrecheckFailed"
             text = f"The precheck of {desired.dr_instance_id} (task {task.task_id}) failed, "
-            text += f"{len(bad)} of {len(checks)} checks: "
-            text += " ".join(
-                f"({n}) {c.check}: {c.note.rstrip('.') or 'failed'}. To fix: {c.remedy}" for n, c in enumerate(bad, 1)
-            )
+            text += f"{len(bad)} of {len(checks)} checks:"
+            text += listed((f"{check.check}: {check.note or 'failed'}", check.remedy) for check in bad)
         else:
             report = report_lines(scrub(task.detail, [desired.password or ""]))
             text = f"Task {task.task_id} of {desired.dr_instance_id} failed at stage {task.stage}: "

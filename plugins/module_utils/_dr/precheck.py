@@ -185,6 +185,14 @@ def failed(checks: Sequence[Check]) -> list[Check]:
     return [check for check in checks if check.result == "error"]
 
 
+def listed(notes: Iterable[tuple[str, str]]) -> str:
+    """Return notes for a message: one a line, its remedy on the next, and the end of a line behind all."""
+    lines = []
+    for number, (note, remedy) in enumerate(notes, 1):
+        lines += [f"  {number}. {note}", *[f"     to fix: {remedy}"] * bool(remedy)]
+    return "\n".join(["", *lines, ""])
+
+
 def warned(checks: Sequence[Check]) -> list[Check]:
     return [check for check in checks if check.result == "warning"]
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import PERHAPS_ANOTHER_RUN, RdsError
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.follow import Steps, Waiter
-from ansible_collections.alicloud.rds.plugins.module_utils._dr.precheck import Check, failed
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.precheck import Check, failed, listed
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.state import (
     CREATE,
     Caller,
@@ -325,11 +325,10 @@ class RoleChanges:
 def _refuse_failed(verb: _Verb, plan: RoleChangeResult) -> None:
     bad = failed(plan.checks)
     if bad:
-        notes = " ".join(f"({n}) {check.note} To fix: {check.remedy}" for n, check in enumerate(bad, 1))
         raise RdsError(
             f"{verb.name.capitalize()}Refused",
-            f"The {verb.name} was refused, {len(bad)} of {len(plan.checks)} checks: {notes} Nothing was sent. "
-            f"{plan.before}",
+            f"The {verb.name} was refused, {len(bad)} of {len(plan.checks)} checks:"
+            f"{listed((check.note, check.remedy) for check in bad)}{plan.before}",
             context={**_context(plan.before), "checks": plan.checks, "lag": plan.lag},
         )
 
@@ -381,7 +380,8 @@ def _link_checks(topology: Topology, lag: Lag, guards: Guards) -> list[Check]:
 
 def _lag_check(lag: int | None, most: int) -> Check:
     if lag is None:
-        remedy = "Measure it by LSN at both sides (the role's verify does), and give it as measured_lag_bytes."
+        remedy = "Set postgres (in the role dr_link_postgres), so that both servers are asked; or measure it, and give "
+        remedy += "it as measured_lag_bytes."
         return _check("lag_bytes", False, "The service does not report the lag in bytes.", remedy)
     note = f"The DR instance is {lag} bytes behind, more than {most}."
     return _check("lag_bytes", lag <= most, note, "Let it catch up: stop writes, look for slow replay.")

@@ -11,6 +11,7 @@ import yaml
 
 from ansible_collections.alicloud.rds.plugins.filter.dr_link_options import FilterModule
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.postgres_specs import DR_LINK
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.role import options_of
 
 ROLE = Path(__file__).resolve().parents[3] / "roles" / "dr_link"
 options = FilterModule().filters()["dr_link_options"]
@@ -111,3 +112,19 @@ def test_every_entry_point_has_its_arguments():
     entries = yaml.safe_load((ROLE / "meta" / "argument_specs.yml").read_text())["argument_specs"]
     files = {path.stem for path in (ROLE / "tasks").glob("*.yml")}
     assert entries.keys() == files - {"report"}
+
+
+def test_a_survey_gives_lists_and_dictionaries_as_text():
+    found = options_of(
+        {
+            "dr_link_dr_instance_id": "pgm-a",
+            "dr_link_drill_queries": '[{"sql": "SELECT 1, 2", "expect": "1"}]',
+            "dr_link_replicator_password": '["no list"]',
+            "dr_link_links": '[{"dr_instance_id": "pgm-b"}]',
+        }
+    )
+    assert found["problems"] == [] and found["drill_queries"][0]["sql"] == "SELECT 1, 2"
+    assert [link["dr_instance_id"] for link in found["links"]] == ["pgm-b"]
+    assert found["replicator_password"] == '["no list"]'
+    wrong = options_of({"dr_link_drill_queries": '[{"sql": '})
+    assert "drill_queries" in " ".join(wrong["problems"])
