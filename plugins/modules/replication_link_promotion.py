@@ -12,8 +12,8 @@ version_added: 0.1.0
 author:
   - alicloud.rds contributors (@alicloud-rds)
 description:
-  - Makes a DR instance a primary of its own, for good (C(DeleteReplicationLink) with C(PromoteToMaster=true)). This is
-    the failover. The link cannot be resumed; the instance must be emptied and linked anew.
+  - Makes a DR instance a primary of its own, permanently (C(DeleteReplicationLink), C(PromoteToMaster=true)). This is
+    the failover. The link cannot be resumed; the instance must be emptied and linked again.
   - With O(postgres), both servers are asked. A planned promotion then runs all checks of
     M(alicloud.rds.replication_link_verify), waits until the last byte is replayed, promotes once, and has the new
     primary acknowledge a row. Everything in RV(said) was read back.
@@ -172,7 +172,7 @@ events:
   contains:
     event: {description: What., type: str, sample: fence up}
     at: {description: "When, by the clock of the machine that runs the task, UTC.", type: str}
-    seconds: {description: Seconds since the first look., type: float}
+    seconds: {description: Seconds since the start., type: float}
 report:
   description: What was done and measured, as it is in the JSON file.
   returned: always, null without O(postgres)

@@ -65,7 +65,7 @@ def _fields(steps: list[Step], name: str) -> dict[str, Any]:
         lines = "\n".join(
             f"{step.what}: {step.message}\n  in database {step.database}: {step.statement};" for step in refused
         )
-        text = f"{len(refused)} of {len(steps)} could not be created at {name}; somebody who may must run:\n{lines}\n"
+        text = f"{len(refused)} of {len(steps)} could not be created at {name}. Have this run there:\n{lines}\n"
         raise RdsError("SourceUnprepared", text, outcome="failed", context=result)
     return result
 

@@ -247,7 +247,7 @@ decide: Compare the rows of both servers before clients are sent to the new prim
     TransactionsAfterFence
 fix_input: Give the server's own port in postgres.instances.
     PoolerAnswers
-fix_source: Run these statements at the source, or log in as somebody who may.
+fix_source: Run these statements at the source, or log in with an account that may.
     SourceUnprepared
 fix_checks: Work through these checks; each has its own remedy. Nothing was changed.
     VerificationFailed

@@ -100,7 +100,7 @@ class Profile:
             value = self.fields.get(name) or "-"
             if not (isinstance(value, str) and PLAIN.fullmatch(value)):
                 text = f"{self.names.get(name, name)} in the {where} holds a blank, a line break or another"
-                raise unusable(f"{text} character that no key has: copy it anew. Nothing was sent.")
+                raise unusable(f"{text} character that no key has: copy it again. Nothing was sent.")
         return self
 
 

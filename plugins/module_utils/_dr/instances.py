@@ -114,7 +114,7 @@ def _rows(client: Caller, parameters: Mapping[str, str]) -> dict[str, dict[str, 
         told, sent = max(totals, default=0), len(rows)
         if len(totals) < 2 and sent >= told:
             return rows
-    text = f"the service told of {told} instances and sent {sent}, after {READINGS} readings of its list."
+    text = f"the service reported {told} instances and sent {sent}, after {READINGS} readings of its list."
     raise RdsError("ListIncomplete", text)
 
 

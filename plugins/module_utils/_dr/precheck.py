@@ -90,7 +90,7 @@ _REMEDIES: dict[str, tuple[tuple[str, str], ...]] = {
             "not a PostgreSQL|unexpected",
             "What listens on source_port is not PostgreSQL: correct source_address or source_port.",
         ),
-        ("timed? ?out|57014", "The source does not answer in time: look for load, locks or a proxy in between."),
+        ("timed? ?out|57014", "The source does not answer in time: check for load, locks or a proxy in between."),
         ("", "Log in to the source from the DR network as the replication account, and correct what hinders it."),
     ),
     "account_replication_privilege": (("", "At the source: ALTER ROLE {account} REPLICATION;"),),

@@ -384,7 +384,7 @@ def _lag_check(lag: int | None, most: int) -> Check:
         remedy += "it as measured_lag_bytes."
         return _check("lag_bytes", False, "The service does not report the lag in bytes.", remedy)
     note = f"The DR instance is {lag} bytes behind, more than {most}."
-    return _check("lag_bytes", lag <= most, note, "Let it catch up: stop writes, look for slow replay.")
+    return _check("lag_bytes", lag <= most, note, "Let it catch up: stop writes, and check why replay is slow.")
 
 
 def _broken_check(dr_instance_id: str, link_state: str, confirmed: bool) -> Check:
