@@ -37,7 +37,7 @@ matrix: ## make test with the oldest and the newest ansible-core, in copies
 	@tests/tools/matrix.sh $(MATRIX)
 
 unit: setup ## unit tests, the quick ones: the inner loop
-	@$(PYTEST) -n 2 -m "not thorough" tests/unit
+	@$(PYTEST) -n 3 -m "not thorough" tests/unit
 
 thorough: setup ## fault matrix and hostile answers, at length
 	@$(PYTEST) -n 2 -m thorough tests/unit

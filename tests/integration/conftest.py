@@ -11,7 +11,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,13 @@ import pytest
 
 from rds_emulator.client import Emulator
 
+from .waiting import Playbooks
+
 ROOT = Path(__file__).resolve().parents[2]
 PASSWORD = "Sync'n\"roll & 100% +=/é"
 # The same interpreter by another name: whoever names it wants it used, so the task goes through the module.
 ANOTHER_PYTHON = str(Path(sys.executable).with_name(f"python{sys.version_info[0]}.{sys.version_info[1]}"))
+LIMIT = 120.0  # seconds that a playbook may take
 _numbers = itertools.count(1)
 # A task that shows a variable to the test. It needs no module, unlike one that writes a file, which takes as long as
 # the rest of a run. Encoded, what it shows cannot be taken for something that the run has said by itself.
@@ -119,8 +122,22 @@ def make_pair(rds: Emulator, **source: Any) -> Pair:
     return Pair(rds, dr["id"], place["name"], place["port"])
 
 
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The home of all that `play` runs."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="session")
+def playbooks(home: Path) -> Iterator[Playbooks]:
+    """What starts ansible-playbook."""
+    waiting = Playbooks(settings_of_ansible(home))
+    yield waiting
+    waiting.close()
+
+
 @pytest.fixture
-def play(tmp_path: Path) -> Callable[..., Played]:
+def play(tmp_path: Path, home: Path, playbooks: Playbooks) -> Callable[..., Played]:
     """Run `ansible-playbook` on a playbook of the collection or on playbook text, with extra variables in a file."""
     counter = itertools.count(1)
 
@@ -141,16 +158,24 @@ def play(tmp_path: Path) -> Callable[..., Played]:
             playbook = "playbook.yml"
         (files / "vars.json").write_text(json.dumps({"result_file": str(files / "result.json"), **(variables or {})}))
         command = [str(Path(sys.executable).parent / "ansible-playbook"), playbook, "-e", "@vars.json", *options]
-        environment = {**playbook_environment(rds, files), **env}
-        done = subprocess.run(
-            command, cwd=files, env=environment, capture_output=True, text=True, timeout=120, check=False
-        )
-        return Played(done.returncode, done.stdout + done.stderr, files)
+        environment = {**playbook_environment(rds, home), **env}
+        if playbooks.takes(environment, files):
+            done = playbooks.run(command, files, environment, LIMIT)
+        else:
+            pipe, both = subprocess.PIPE, subprocess.STDOUT
+            done = subprocess.run(
+                command, cwd=files, env=environment, stdout=pipe, stderr=both, text=True, timeout=LIMIT
+            )
+        return Played(done.returncode, done.stdout, files)
 
     return run
 
 
 def playbook_environment(rds: Emulator, home: Path) -> dict[str, str]:
+    return {**settings_of_ansible(home), **rds.environment}
+
+
+def settings_of_ansible(home: Path) -> dict[str, str]:
     return {
         "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",
         "HOME": str(home),
@@ -163,7 +188,6 @@ def playbook_environment(rds: Emulator, home: Path) -> dict[str, str]:
         "ANSIBLE_INVENTORY_UNPARSED_WARNING": "False",
         "ANSIBLE_NOCOLOR": "True",
         "NO_PROXY": "127.0.0.1,localhost",
-        **rds.environment,
     }
 
 

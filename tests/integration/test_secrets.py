@@ -89,12 +89,12 @@ def on_create(**rule: Any) -> list[dict[str, Any]]:
 STS = {"access_key_id": STS_KEY, "security_token": TOKEN}
 ECHO = f"password = '{PASSWORD}' by dr_sync:{PASSWORD}"
 EXPLODE = """
-import uuid
+import random
 if "AnsiballZ" in open("/proc/self/cmdline").read():
-    def explode():
+    def explode(*_given):
         import os
         raise RuntimeError("https://127.0.0.1/?ReplicatorPassword=" + os.environ["QUOTED"])
-    uuid.uuid4 = explode
+    random.SystemRandom.randbytes = explode
 """
 DEBUG = {"ANSIBLE_DEBUG": "1"}
 TRACEBACK = {"ANSIBLE_DISPLAY_TRACEBACK": "always"}

@@ -186,7 +186,7 @@ def test_an_unknown_key_is_refused_and_no_secret_of_an_entry_is_shown(fleet, run
 
 def test_two_controllers_at_once_make_each_link_once_within_the_services_limit():
     """Together they ask for twice what the service permits: throttling slows both down and fails nothing."""
-    with Emulator(seed=seed(60, limits={"CreateReplicationLink": "20 per second"}), engine="memory") as rds:
+    with Emulator(seed=seed(30, limits={"CreateReplicationLink": "20 per second"}), engine="memory") as rds:
         names = list(rds.instances)
         ended = []
 
@@ -202,6 +202,7 @@ def test_two_controllers_at_once_make_each_link_once_within_the_services_limit()
         assert not any(result.get("failed") for result in ended), [result.get("msg") for result in ended]
         made = Counter(entry["params"]["DBInstanceId"] for entry in creates(rds) if entry["committed"])
         assert made == Counter(names), "each link is made once"
+        assert "Throttling.User" in rds.report()["codes"], "the service has held them back"
         assert all(each["outcome"] in ("created", "adopted", "unchanged") for r in ended for each in r["results"])
 
 
@@ -293,7 +294,7 @@ def test_killed_in_the_middle_the_next_run_converges_and_makes_nothing_twice(fle
 
 
 def test_a_link_takes_little_memory():
-    size = 400
+    size = 100
     with Emulator(seed=seed(size), engine="memory") as rds:
         given = [{"dr_instance_id": name} for name in rds.instances]
         play(rds, links=given)

@@ -14,7 +14,6 @@ import subprocess
 import sys
 import time
 import zlib
-from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -247,15 +246,23 @@ def script(document, spoiled_one):
 
 
 @pytest.fixture(scope="module")
-def fuzzed():
+def fuzzing():
     with ScriptedServer(documents()) as server:
         yield server
+
+
+@pytest.fixture
+def fuzzed(fuzzing):
+    """One server for all tests, which remembers the requests of this one."""
+    fuzzing.heads.clear()
+    return fuzzing
 
 
 @pytest.mark.parametrize("document", PROPER)
 @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_a_spoiled_document_gives_one_clear_result(fuzzed, document, data):
+    fuzzed.heads.clear()
     fuzzed.answer = script(document, data.draw(spoiled(*PROPER[document])))
     operation, check_mode = data.draw(st.sampled_from(RUNS[document]))
     assert_sane(play(fuzzed, operation, check_mode))
@@ -647,7 +654,6 @@ for port in json.loads(sys.argv[1]):
 """
 
 
-@lru_cache
 def bomb(layers):
     """Blanks, pressed several times over."""
     squeeze = zlib.compressobj(9, zlib.DEFLATED, 31)
@@ -658,23 +664,28 @@ def bomb(layers):
 
 
 MIB = 1 << 20
-HEAVY = {
-    "continue without end": endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 1000),
-    "headers": exactly(OK + (b"X-A: " + b"x" * 60_000 + b"\r\n") * 99 + b"\r\n{}"),
-    "a body without end": endless(OK + b"\r\n", b" " * 65536),
-    "a chunk size without end": endless(CHUNKED, b"0" * 65536),
-    "trailers without end": endless(CHUNKED + b"2\r\n{}\r\n0\r\n", b"X-A: b\r\n" * 1000),
-    "a bomb": exactly(http(bomb(1), "Content-Encoding: gzip")),
-    "a bomb in a bomb": exactly(http(bomb(3), "Content-Encoding: gzip, gzip, gzip")),
-    "a long text": exactly(http('{"Code": "x", "Message": "' + "\\ud83d\\ude00" * (MIB // 4) + '"}', status="400 x")),
-    "brackets": exactly(http("[" * (3 * MIB))),
-    "lists": exactly(http(b'{"Items": {"DBInstanceAttribute": [' + b"[[]]," * (3 * MIB // 5) + b"1]}}")),
-    "objects": exactly(http(b'{"Items": {"DBInstanceAttribute": [' + b'{"a":1},' * (3 * MIB // 8) + b"1]}}")),
-}
+
+
+def heavy():
+    """Answers that would fill the memory. They are made by the test: every start of pytest reads this file."""
+    return {
+        "continue without end": endless(b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 1000),
+        "headers": exactly(OK + (b"X-A: " + b"x" * 60_000 + b"\r\n") * 99 + b"\r\n{}"),
+        "a body without end": endless(OK + b"\r\n", b" " * 65536),
+        "a chunk size without end": endless(CHUNKED, b"0" * 65536),
+        "trailers without end": endless(CHUNKED + b"2\r\n{}\r\n0\r\n", b"X-A: b\r\n" * 1000),
+        "a bomb": exactly(http(bomb(1), "Content-Encoding: gzip")),
+        "a bomb in a bomb": exactly(http(bomb(3), "Content-Encoding: gzip, gzip, gzip")),
+        "a long text": exactly(http('{"Message": "' + "\\ud83d\\ude00" * (MIB // 4) + '"}', status="400 x")),
+        "brackets": exactly(http("[" * (3 * MIB))),
+        "lists": exactly(http(b'{"Items": {"DBInstanceAttribute": [' + b"[[]]," * (3 * MIB // 5) + b"1]}}")),
+        "objects": exactly(http(b'{"Items": {"DBInstanceAttribute": [' + b'{"a":1},' * (3 * MIB // 8) + b"1]}}")),
+    }
 
 
 def test_no_answer_takes_memory_without_bound():
-    servers = [ScriptedServer(only(INSTANCE, answer)) for answer in HEAVY.values()]
+    answers = heavy()
+    servers = [ScriptedServer(only(INSTANCE, answer)) for answer in answers.values()]
     for server in servers:
         server.__enter__()
     ports = json.dumps([server.port for server in servers])
@@ -692,7 +703,7 @@ def test_no_answer_takes_memory_without_bound():
         for server in servers:
             server.__exit__(None, None, None)
     assert child.returncode == 0, child.stderr
-    told = dict(zip(HEAVY, map(json.loads, child.stdout.splitlines()), strict=True))
+    told = dict(zip(answers, map(json.loads, child.stdout.splitlines()), strict=True))
     assert all(grown < 200 and code != "Unexpected" for grown, code in told.values()), told
     assert sum(grown for grown, _unused in told.values()) < 200, told
     assert told["a bomb"][1] == told["a bomb in a bomb"][1] == told["a body without end"][1] == "ReplyLost"

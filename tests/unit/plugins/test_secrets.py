@@ -32,14 +32,15 @@ FORMS = [
 ]
 
 
-@pytest.mark.parametrize("form", range(len(FORMS)))
 @settings(deadline=None)  # the machine may be busy
 @given(secret=st.text(st.characters(exclude_categories=["Cs"]), min_size=6, max_size=30))
-def test_every_form_is_masked(form, secret):
+def test_every_form_is_masked(secret):
     assume("***" not in secret and not set(secret) <= set("* \n"))
-    shown = FORMS[form](secret)
-    assume(shown.strip("*"))
-    assert shown not in scrub(f"before {shown} after", [secret]).replace("before", "").replace("after", "")
+    for number, form in enumerate(FORMS):
+        shown = form(secret)
+        if shown.strip("*"):
+            masked = scrub(f"before {shown} after", [secret]).replace("before", "").replace("after", "")
+            assert shown not in masked, number
 
 
 def test_a_login_in_a_report_is_masked_even_if_the_password_is_not_known():
