@@ -61,7 +61,10 @@ def sent(call: Call) -> tuple[Any, ...]:
 
 
 def ours(options: dict[str, Any], **environment: str) -> Callable[[], Any]:
-    return lambda: resolve_credentials(options, environment)()
+    def keys() -> Any:
+        return resolve_credentials(options, environment)()
+
+    return keys
 
 
 ROLE_OPTIONS = {"role_arn": ROLE, "role_session_name": "dr", "role_session_expiration": 900}

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -74,10 +75,16 @@ def test_by_default_no_module_is_shipped(pair, play):
     assert PASSWORD not in run.output
 
 
+# Ansible writes the interpreter of an async task into a command line as it is.
+no_blank = pytest.mark.skipif(
+    " " in sys.executable, reason="Ansible runs no async task with an interpreter in such a path"
+)
+
+
 @pytest.mark.parametrize(
     "keywords",
     [
-        ("async: 60", "poll: 1"),
+        pytest.param(("async: 60", "poll: 1"), marks=no_blank),
         ("become: true", "become_method: ansible.builtin.sudo", f"become_exe: {Path(__file__).parent}/as_myself.sh"),
         ("vars:", f"  ansible_python_interpreter: {ANOTHER_PYTHON}"),
     ],
@@ -269,7 +276,7 @@ def test_become_as_a_variable_counts(pair, play, become):
     variables = ("vars:", f"  ansible_become: {become}", "  ansible_become_user: nobody")
     variables += (
         "  ansible_become_method: ansible.builtin.sudo",
-        f"  ansible_become_exe: {Path(__file__).parent}/as_myself.sh",
+        f"  ansible_become_exe: {json.dumps(shlex.quote(f'{Path(__file__).parent}/as_myself.sh'))}",
     )
     run = play(pair.rds, with_keywords(*variables), pair.variables, "-vvvv")
     assert run.returncode == 0, run.output

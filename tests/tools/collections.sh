@@ -1,30 +1,21 @@
 #!/usr/bin/env bash
-# Put the collection that the tests need beside this one into .build/collections, out of the package
-# `ansible` of PyPI: whoever reaches PyPI can run the tests, whether or not he reaches Galaxy. They run with every
-# ansible-core that is supported here, so one version of the package serves all. Started by setup.sh.
+# Put the collections that the tests need beside this one into .build/collections, out of the package `ansible` of PyPI:
+# whoever reaches PyPI can run the tests, whether or not he reaches Galaxy. One version of it serves every ansible-core.
+# Nothing of it is installed, so its own demands on Python do not matter. Started by setup.sh.
 set -euo pipefail
-
-package=ansible==13.8.0
-wanted=(awx/awx)
 
 work=$(mktemp -d .build/collections.XXXXXX)
 trap 'rm -rf "$work"' EXIT
-# The package's own demands on Python do not matter: nothing of it is installed, one folder is taken out.
 .venv/bin/python -m pip --disable-pip-version-check download --quiet --no-deps --only-binary :all: \
-    --python-version 3.13 --dest "$work" "$package"
-.venv/bin/python - "$work" "${wanted[@]}" <<'PYTHON'
-import sys
-import zipfile
-from pathlib import Path
-
+    --python-version 3.13 --dest "$work" ansible==13.8.0
+.venv/bin/python - "$work" awx/awx <<'PYTHON'
+import pathlib, sys, zipfile
 work, *wanted = sys.argv[1:]
-(wheel,) = Path(work).glob("*.whl")
-with zipfile.ZipFile(wheel) as archive:
+with zipfile.ZipFile(next(pathlib.Path(work).glob("*.whl"))) as archive:
     for collection in wanted:
         names = [name for name in archive.namelist() if name.startswith(f"ansible_collections/{collection}/")]
-        if not names:
-            sys.exit(f"{wheel.name} has no {collection}")
         archive.extractall(f"{work}/new", names)
+        assert names, f"no {collection} in {archive.filename}"
 PYTHON
 rm -rf .build/collections
 mv "$work/new" .build/collections

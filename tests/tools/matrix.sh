@@ -6,45 +6,31 @@ set -euo pipefail
 
 # Names on PATH are tried, not believed: pyenv leaves some there behind which is no interpreter.
 find_python() {
-    local python candidate candidates
+    local python candidate
     for python in ${1//,/ }; do
-        mapfile -t candidates < <(
-            type -aP "$python" "python$python"
-            compgen -G "$HOME/.pyenv/versions/*/bin/python$python"
-            compgen -G "$HOME/.local/share/uv/python/*/bin/python$python"
-        )
-        for candidate in "${candidates[@]}"; do
-            if "$candidate" -c 'import ensurepip, venv' 2>/dev/null; then
-                echo "$candidate"
-                return
-            fi
-        done
+        while read -r candidate; do
+            "$candidate" -c 'import ensurepip, venv' 2>/dev/null && echo "$candidate" && return
+        done < <(type -aP "$python" "python$python"; compgen -G "$HOME/.pyenv/versions/*/bin/python$python"
+            compgen -G "$HOME/.local/share/uv/python/*/bin/python$python")
     done
     return 1
 }
 
-summary=()
-status=0
+summary=() status=0
 for row in "$@"; do
-    core=${row%%:*}
-    if ! python=$(find_python "${row#*:}"); then
-        summary+=("ansible-core $core: not run: no Python ${row#*:} on PATH, of pyenv or of uv; make MATRIX=$core:/path/to/python matrix")
-        status=1
-        continue
-    fi
-    what="ansible-core $core, $("$python" --version)"
-    echo "===== $what"
-    copy=.build/matrix/$core
-    tests/tools/stage.sh "$copy"
-    git init --quiet --template= "$copy" # the tools ask git for the files
-    if ANSIBLE_CORE="ansible-core==$core.*" make --no-print-directory -C "$copy" PYTHON="$python" test; then
-        summary+=("$what: passed")
+    core=${row%%:*} verdict=passed
+    if python=$(find_python "${row#*:}"); then
+        what="ansible-core $core, $("$python" --version)"
+        echo "===== $what"
+        tests/tools/stage.sh ".build/matrix/$core"
+        git init --quiet --template= ".build/matrix/$core" # the tools ask git for the files
+        ANSIBLE_CORE="ansible-core==$core.*" make --no-print-directory -C ".build/matrix/$core" PYTHON="$python" test ||
+            verdict=FAILED status=1
     else
-        summary+=("$what: FAILED")
-        status=1
+        what="ansible-core $core" status=1
+        verdict="no Python ${row#*:} on PATH, of pyenv or of uv: make MATRIX=$core:/path/to/python matrix"
     fi
+    summary+=("$what: $verdict")
 done
-
-echo "===== matrix"
-printf '%s\n' "${summary[@]}"
+printf '%s\n' "===== matrix" "${summary[@]}"
 exit "$status"

@@ -28,6 +28,7 @@ fi
     die "Python 3.11 or newer is needed, $python is ${version%% *}: make PYTHON=/path/to/a/newer/python3"
 "$python" -c 'import venv, ensurepip' 2>/dev/null || die "Python cannot make a venv: apt-get install python3-venv"
 echo "setup: making .venv with Python ${version%% *}" >&2
+[[ $PWD != *" "* ]] || echo "setup: $PWD has a blank: Ansible runs no async task with an interpreter in there" >&2
 unset PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE VIRTUAL_ENV
 rm -rf .venv .build
 mkdir -p .build/home .build/link/ansible_collections/alicloud

@@ -17,7 +17,7 @@ from ansible_collections.alicloud.rds.plugins.module_utils._dr import precheck a
 from ansible_collections.alicloud.rds.plugins.module_utils._dr import source as _source
 from ansible_collections.alicloud.rds.plugins.module_utils._dr import verification as _verification
 from ansible_collections.alicloud.rds.plugins.plugin_utils import _reports
-from tests.tools import docs_playbooks
+from docs.docsite import playbooks as docs_playbooks
 from tests.tools.error_page import page
 
 ROOT = Path(__file__).resolve().parents[2]

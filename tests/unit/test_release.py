@@ -9,9 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import tomllib
 import yaml
 
-from tests.tools.release_check import archive_faults, secrets_of
+from tests.release.test_archive import archive_faults, secrets_of
 
 from .test_architecture import PLACES, SOURCES, imports, room, room_of
 
@@ -111,8 +112,40 @@ def test_the_matrix_is_all_that_is_supported():
     assert f'requires_ansible: ">={min(SUPPORTED)}.0"' in text_of("meta/runtime.yml")
     local = re.search(r"^MATRIX := (.+)$", text_of("Makefile"), re.MULTILINE)
     assert [row.split(":")[0] for row in local[1].split()] == [min(SUPPORTED), max(SUPPORTED)]
-    highest = int(max(SUPPORTED).split(".")[1])
-    assert f"ansible-core>=2.18,<2.{highest + 1}" in text_of("requirements-dev.txt")
+    newest = max(SUPPORTED)
+    above = f"2.{int(newest.split('.')[1]) + 1}"
+    assert f"ansible-core>={min(SUPPORTED)},<{above}\n" in text_of("requirements-dev.txt")
+    for path in (".github/workflows/release.yml", "execution-environment.yml"):
+        assert re.findall(r"ansible-core[>=].*?(?=['\n])", text_of(path)) == [f"ansible-core>={newest},<{above}"], path
+
+
+def test_the_version_of_a_tool_is_in_one_place():
+    """requirements-dev.txt pins; whatever else installs one of its packages takes the version from there."""
+    pinned = re.findall(r"(?m)^([\w-]+)(?:\[\w+\])?==", text_of("requirements-dev.txt"))
+    assert {"ruff", "mypy", "yamllint", "antsibull-docs"} <= set(pinned)
+    pin = rf"(^|[^A-Za-z0-9_-])({'|'.join(pinned)})(\[[a-z]+\])?==[0-9]"
+    command = ["git", "-c", "safe.directory=*", "grep", "--untracked", "-lE", pin, ":!tests/vectors"]
+    found = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert found.split() == ["requirements-dev.txt"]
+
+
+def test_sanity_makes_no_exceptions():
+    assert list(ROOT.glob("tests/sanity/ignore*")) == []
+
+
+def test_editors_format_as_ruff_does():
+    settings = text_of(".editorconfig")
+    assert f"max_line_length = {tomllib.loads(text_of('pyproject.toml'))['tool']['ruff']['line-length']}\n" in settings
+    assert re.search(r"^\[\*\.py\]$", settings, re.MULTILINE)
+    for path in [
+        *ROOT.glob("plugins/**/*.py"),
+        *ROOT.glob("tests/**/*.py"),
+        *ROOT.glob("docs/**/*.md"),
+        *ROOT.glob("*.md"),
+    ]:
+        text = path.read_bytes()
+        assert not text or text.endswith(b"\n"), path
+        assert not re.search(rb"[ \t\r]$", text, re.MULTILINE), path
 
 
 def test_hooks_before_a_commit_need_no_network():
@@ -147,7 +180,10 @@ def test_ansible_builder_finds_what_the_collection_needs():
     found = yaml.safe_load(builder("introspect", str(ROOT / ".build/link")))
     packages = {re.split(r"[>=\[ ]", line)[0]: line.split(" ")[0] for line in found["python"]}
     assert set(packages) >= {"requests", "alibabacloud-credentials", "psycopg"}
-    assert packages["requests"] == text_of("requirements.txt").strip(), "one floor in both files"
+    assert packages["requests"] == text_of("requirements.txt").strip(), "one floor in all files"
+    assert {text_of(f"tests/{kind}/requirements.txt") for kind in ("unit", "integration")} == {
+        text_of("requirements.txt")
+    }
 
 
 # -- pictures ----------------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import resource
+import shlex
 import socket
 import stat
 import subprocess
@@ -392,7 +393,8 @@ def test_oauth_with_a_file_that_cannot_be_written_still_gives_keys(services, con
 def program(tmp_path, text):
     path = tmp_path / "keys.py"
     path.write_text(text)
-    return {"name": "x", "mode": "External", "process_command": f"{sys.executable} {path} --pin 'SECRET PIN'"}
+    command = shlex.join([sys.executable, str(path), "--pin", "SECRET PIN"])
+    return {"name": "x", "mode": "External", "process_command": command}
 
 
 def test_external_program(services, config, tmp_path):
