@@ -41,7 +41,7 @@ def section(name: str, specs: dict[str, Any], common: Options) -> list[str]:
     """Return the part about one playbook."""
     comments = re.match(r"---\n((?:#.*\n)+)", (ROOT / f"playbooks/{name}.yml").read_text("utf-8"))
     assert comments, f"{name}.yml does not begin with a comment"
-    purpose, _, command = re.sub(r"^# ?", "", comments[1].splitlines()[0]).partition(": ")
+    purpose, _unused, command = re.sub(r"^# ?", "", comments[1].splitlines()[0]).partition(": ")
     command = command or comments[1].splitlines()[1].strip("# ")
     lines = ["", f"### {name}", "", f"{purpose.rstrip('.')}.", "", "```sh", command, "```"]
     entry = specs.get(ENTRIES.get(name, name))
