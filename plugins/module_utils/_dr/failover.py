@@ -17,7 +17,7 @@ from typing import Any
 
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
 from ansible_collections.alicloud.rds.plugins.module_utils._dr import fence as fences
-from ansible_collections.alicloud.rds.plugins.module_utils._dr.facts import fence_methods
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.facts import fence_methods, position
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.follow import drive
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.inspection import look
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.postgres import PostgresError, Session, quoted
@@ -272,7 +272,7 @@ class Promoter:
             )
         else:
             got = standby["received_position"] or standby["position"] or 0
-            missing = max(0, primary["position"] - got)
+            missing = max(0, position(primary) - got)
             text = (
                 f"{missing} bytes of WAL at {name} were not received by {done.seen.standby.name} when both were asked."
             )

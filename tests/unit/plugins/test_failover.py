@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import json
 import threading
+from types import SimpleNamespace
 
 import pytest
 
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible import specs as _arguments
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.connection import Clients
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.failover import Promoter
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.seen import End, Seen
 from ansible_collections.alicloud.rds.plugins.modules import (
     replication_link,
     replication_link_promotion,
@@ -32,6 +35,19 @@ def clean(result):
     """A result, after it was searched for the password that both instances tell of the link."""
     assert ACCOUNT["replicator_password"] not in json.dumps(result)
     return result
+
+
+@pytest.mark.parametrize(("at", "missing"), [(8192 * 7 + 24, 0), (16 * 2**20 + 40, 0), (8192 * 7 + 324, 324)])
+def test_the_header_of_a_page_that_was_not_written_yet_is_no_loss(at, missing):
+    """The insert position is behind that header; what the standby has received ends before it."""
+    received = at - (missing or at % 8192)
+    primary = {"standby": False, "position": at, "segment_size": 16 * 2**20, "block_size": 8192}
+    seen = Seen(
+        "dr", "disconnect", End("dr", "dr", facts={"received_position": received}), End("a", "a", facts=primary)
+    )
+    done = SimpleNamespace(seen=seen, loss=None, warnings=[])
+    Promoter._say_loss(None, done)
+    assert done.loss == f"{missing} bytes of WAL at a were not received by dr when both were asked."
 
 
 def roles(topology):
