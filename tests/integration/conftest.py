@@ -160,13 +160,13 @@ def play(tmp_path: Path, home: Path, playbooks: Playbooks) -> Callable[..., Play
         command = [str(Path(sys.executable).parent / "ansible-playbook"), playbook, "-e", "@vars.json", *options]
         environment = {**playbook_environment(rds, home), **env}
         if playbooks.takes(environment, files):
-            done = playbooks.run(command, files, environment, LIMIT)
+            status = playbooks.start(command, files, environment).wait(LIMIT)
         else:
-            pipe, both = subprocess.PIPE, subprocess.STDOUT
-            done = subprocess.run(
-                command, cwd=files, env=environment, stdout=pipe, stderr=both, text=True, timeout=LIMIT
-            )
-        return Played(done.returncode, done.stdout, files)
+            with (files / "output").open("wb") as output:
+                status = subprocess.run(
+                    command, cwd=files, env=environment, stdout=output, stderr=subprocess.STDOUT, timeout=LIMIT
+                ).returncode
+        return Played(status, (files / "output").read_text("utf-8"), files)
 
     return run
 

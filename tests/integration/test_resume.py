@@ -20,6 +20,7 @@ import pytest
 from rds_emulator.client import Emulator
 
 from .conftest import PASSWORD, ROOT, Pair, Played, account, eventually, make_pair, playbook_environment, show
+from .waiting import Playbooks, Run
 
 ROLE = "alicloud.rds.replication_link"
 TASK = """
@@ -47,7 +48,9 @@ class Controller:
     """An ansible-playbook in a session of its own."""
 
     files: Path
-    process: subprocess.Popen[bytes] = field(init=False)
+    home: Path
+    playbooks: Playbooks
+    process: Run = field(init=False)
 
     def start(self, rds: Emulator, playbook: str, variables: dict[str, Any]) -> Controller:
         self.files.mkdir()
@@ -57,16 +60,7 @@ class Controller:
         given = {"dr_link_wait_interval": 0.1, **variables}
         (self.files / "vars.json").write_text(json.dumps(given))
         command = [str(Path(sys.executable).parent / "ansible-playbook"), playbook, "-e", "@vars.json"]
-        with (self.files / "output").open("wb") as output:
-            self.process = subprocess.Popen(
-                command,
-                cwd=self.files,
-                env=playbook_environment(rds, self.files),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        self.process = self.playbooks.start(command, self.files, playbook_environment(rds, self.home))
         return self
 
     @property
@@ -105,12 +99,12 @@ def _descendants(pid: int) -> list[int]:
 
 
 @pytest.fixture
-def controller(tmp_path: Path) -> Iterator[Callable[..., Controller]]:
+def controller(tmp_path: Path, home: Path, playbooks: Playbooks) -> Iterator[Callable[..., Controller]]:
     """Start ansible-playbook and go on; what still runs at the end of the test is killed."""
     started: list[Controller] = []
 
     def start(rds: Emulator, playbook: str, variables: dict[str, Any]) -> Controller:
-        started.append(Controller(tmp_path / f"controller{len(started)}"))
+        started.append(Controller(tmp_path / f"controller{len(started)}", home, playbooks))
         return started[-1].start(rds, playbook, variables)
 
     yield start

@@ -1,18 +1,20 @@
 # GNU General Public License v3.0+ (see https://www.gnu.org/licenses/gpl-3.0.txt)
 """Start ansible-playbook by a fork of a process that has imported it: imports take more than half of a short run.
 
-The child is a process of its own with the arguments, folder and environment of the run. Ansible reads its settings
-(ANSIBLE_*, ansible.cfg) as it is imported, so they are those of the process that waits; a run with other ones has to
-start in the usual way.
+A run is a process of its own, in a session of its own, with its arguments, folder and environment. Ansible reads its
+settings (ANSIBLE_*, ansible.cfg) as it is imported, so they are those of the process that waits; a run with other
+settings has to start in the usual way.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
 import pkgutil
 import random
+import select
 import signal
 import subprocess
 import sys
@@ -40,46 +42,79 @@ ANSIBLE = (
 
 
 class Playbooks:
-    """A process that waits, and the runs that it starts, one at a time."""
+    """Starts runs of ansible-playbook; as many processes wait as there were runs at a time."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        self._settings = settings(environment)
-        pipe = subprocess.PIPE
-        self._process = subprocess.Popen(
-            [sys.executable, __file__], env=environment, stdin=pipe, stdout=pipe, text=True
-        )
+        self._environment = dict(environment)
+        self._waiting: list[subprocess.Popen[bytes]] = []
+        self._runs: list[Run] = []
 
     def takes(self, environment: Mapping[str, str], folder: Path) -> bool:
         """Say whether Ansible has the settings there that it was imported with."""
         files = (folder / "ansible.cfg", Path(environment["HOME"]) / ".ansible.cfg")
-        return settings(environment) == self._settings and not any(file.exists() for file in files)
+        return settings(environment) == settings(self._environment) and not any(file.exists() for file in files)
 
-    def run(
-        self, command: list[str], folder: Path, environment: Mapping[str, str], timeout: float
-    ) -> subprocess.CompletedProcess[str]:
-        """Run ansible-playbook to its end and return its exit status with all that it has written, in one text."""
-        output = folder / "output"
-        run = {"command": command, "folder": str(folder), "environment": dict(environment), "output": str(output)}
-        assert self._process.stdin and self._process.stdout
-        self._process.stdin.write(json.dumps({**run, "timeout": timeout}) + "\n")
-        self._process.stdin.flush()
-        status = int(self._process.stdout.readline())
-        return subprocess.CompletedProcess(command, status, output.read_text("utf-8"), "")
+    def start(self, command: list[str], folder: Path, environment: Mapping[str, str]) -> Run:
+        """Start ansible-playbook; all that it writes goes to the file `output` in its folder."""
+        assert self.takes(environment, folder), "Ansible was imported with other settings"
+        busy = [run.parent for run in self._runs if run.poll() is None]
+        idle = [parent for parent in self._waiting if parent not in busy]
+        if not idle:
+            pipe, argv = subprocess.PIPE, [sys.executable, __file__]
+            idle = [subprocess.Popen(argv, env=self._environment, stdin=pipe, stdout=pipe, bufsize=0)]
+            self._waiting += idle
+        self._runs = [run for run in self._runs if run.parent in busy]
+        given = {"command": command, "folder": str(folder), "environment": dict(environment)}
+        self._runs.append(Run(idle[0], given))
+        return self._runs[-1]
 
     def close(self) -> None:
-        """End the process that waits."""
-        self._process.communicate()
+        """End what runs and what waits."""
+        for run in self._runs:
+            run.kill()
+        for parent in self._waiting:
+            parent.communicate()
+
+
+class Run:
+    """A run of ansible-playbook, with what `subprocess.Popen` has for it."""
+
+    def __init__(self, parent: subprocess.Popen[bytes], given: dict[str, Any]) -> None:
+        assert parent.stdin and parent.stdout
+        self.parent, self._answers = parent, parent.stdout
+        parent.stdin.write(json.dumps(given).encode() + b"\n")
+        self.pid = int(self._answers.readline())
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        """Return the exit status, None while it runs."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+    def wait(self, timeout: float) -> int:
+        """Return the exit status; `subprocess.TimeoutExpired` if it still runs after so many seconds."""
+        if self.returncode is None:
+            if not select.select([self._answers], [], [], timeout)[0]:
+                raise subprocess.TimeoutExpired("ansible-playbook", timeout)
+            self.returncode = int(self._answers.readline())
+        return self.returncode
+
+    def kill(self) -> None:
+        """End it and its children."""
+        if self.poll() is None:
+            os.killpg(self.pid, signal.SIGKILL)
+            self.wait(10)
 
 
 def settings(environment: Mapping[str, str]) -> dict[str, str]:
     """Return what Ansible or Python reads once, of an environment."""
-    return {
-        name: value for name, value in environment.items() if name.startswith(("ANSIBLE_", "PYTHON", "LC_", "LANG"))
-    }
+    once = ("ANSIBLE_", "PYTHON", "LC_", "LANG", "TMPDIR")
+    return {name: value for name, value in environment.items() if name.startswith(once)}
 
 
 def serve() -> None:
-    """Import what most runs import, and start the runs that are asked for, until stdin ends."""
+    """Import what most runs import, and start the runs that are asked for, one after the other, until stdin ends."""
     from ansible.cli.playbook import PlaybookCLI
     from ansible.plugins.loader import init_plugin_loader
 
@@ -99,37 +134,32 @@ def serve() -> None:
                 PlaybookCLI.cli_executor(run["command"])
             except SystemExit as end:
                 leave(end.code)
-            except BaseException:
-                leave(1)
-        print(ended(pid, run["timeout"]), flush=True)
+            except BaseException as error:
+                leave(repr(error))
+        print(pid, flush=True)
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 
 
 def become(run: dict[str, Any]) -> None:
     """Take what a process gets from the one that starts it."""
+    os.setsid()
     os.chdir(run["folder"])
     os.environ.clear()
     os.environ.update(run["environment"])
     sys.argv[:] = run["command"]
-    for number, name, how in ((0, os.devnull, os.O_RDONLY), (1, run["output"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)):
+    for number, name, how in ((0, os.devnull, os.O_RDONLY), (1, "output", os.O_WRONLY | os.O_CREAT | os.O_APPEND)):
         os.dup2(os.open(name, how, 0o600), number)
     os.dup2(1, 2)
     random.seed()
 
 
 def leave(status: Any) -> None:
-    """End without what is to be done at the end of the process that waits."""
+    """End as `sys.exit` does, but without what the process that waits has to do at its own end."""
+    if isinstance(status, str):
+        print(status, file=sys.stderr)
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(status if isinstance(status, int) else 1)
-
-
-def ended(pid: int, timeout: float) -> int:
-    """Return the status of a child as `subprocess` does. It is killed when its time is over."""
-    signal.signal(signal.SIGALRM, lambda *_unused: os.kill(pid, signal.SIGKILL))
-    signal.setitimer(signal.ITIMER_REAL, timeout)
-    status = os.waitpid(pid, 0)[1]
-    signal.setitimer(signal.ITIMER_REAL, 0)
-    return os.waitstatus_to_exitcode(status)
+    os._exit(status if isinstance(status, int) else 0 if status is None else 1)
 
 
 if __name__ == "__main__":
