@@ -26,7 +26,7 @@ WORK = ROOT / ".build/package"
 INSTALLED = WORK / "installed"
 VERSION = yaml.safe_load((ROOT / "galaxy.yml").read_text("utf-8"))["version"]
 BELONGS = re.compile(
-    r"(changelogs|docs|meta|playbooks|plugins|roles)(/|$)|tests(/config\.yml)?$"
+    r"(changelogs|docs|extensions|meta|playbooks|plugins|roles)(/|$)|tests(/config\.yml)?$"
     r"|(MANIFEST|FILES)\.json$|[A-Z_]+\.md$|LICENSE$|requirements\.txt$|execution-environment\.yml$"
 )
 DOES_NOT = re.compile(r"(^|/)(\.|__pycache__)|\.(pyc|log|retry|tar\.gz|pem|key)$|^CLAUDE|^AGENTS")
