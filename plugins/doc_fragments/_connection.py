@@ -31,7 +31,8 @@ options:
     type: str
   ca_path:
     description:
-      - File or directory of CA certificates that the endpoint's certificate is checked against.
+      - File or directory of CA certificates that the endpoint's certificate is checked against. A directory has to be
+        prepared by C(openssl rehash).
       - It counts for the services that issue keys as well.
       - If not given, E(REQUESTS_CA_BUNDLE) or E(CURL_CA_BUNDLE) counts, else the certificates that C(requests) brings.
     type: path

@@ -87,12 +87,13 @@ def connect(options: Mapping[str, Any], environment: Mapping[str, str]) -> _clie
     """
     refuse([*number_problems(options), *(f"{name} is not text in UTF-8" for name in not_utf8(options))])
     if not _transport.HAS_REQUESTS:
-        raise RdsError("MissingLibrary", f"The Python library requests is missing for {sys.executable}.")
+        advice = f"Run {sys.executable} -m pip install requests, then run again."
+        raise RdsError("MissingLibrary", f"The Python library requests is missing for {sys.executable}.", advice=advice)
     region = default_region(options, environment)
     endpoint = resolve_endpoint(options["endpoint"] or environment.get(_ENDPOINT_VARIABLE), region, options["network"])
     provider = resolve_credentials(options, environment)
     if options["ca_path"] and not os.path.exists(options["ca_path"]):
-        raise RdsError("InvalidOptions", f"ca_path {options['ca_path']!r} does not exist.")
+        raise RdsError("InvalidOptions", f"ca_path {options['ca_path']!r} does not exist where the task runs.")
     return _client.Client(endpoint, provider, _transport.limits_of(options), options["ca_path"])
 
 

@@ -54,7 +54,8 @@ def explain(problem: Exception) -> str:
         facts.append(f"HTTP {error.http_status}")
     if error.request_id:
         facts.append(f"request id {error.request_id}")
-    space = "" if error.message.endswith("\n") else " "  # behind a list, the remedy has a line of its own
+    # Behind a list, the remedy has a line of its own.
+    space = "" if error.message.endswith("\n") else " " if error.message.endswith((".", "!", "?", ":")) else ". "
     return f"{error.message}{space}{error.remedy} [{', '.join(facts)}]"
 
 

@@ -16,19 +16,14 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ansible_collections.alicloud.rds.plugins.module_utils._api import transport as _transport
 from ansible_collections.alicloud.rds.plugins.module_utils._api.endpoints import Endpoint
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError, classify, is_held_back
 from ansible_collections.alicloud.rds.plugins.module_utils._api.pace import Pace
 from ansible_collections.alicloud.rds.plugins.module_utils._api.profiles import Credentials, Provider
 from ansible_collections.alicloud.rds.plugins.module_utils._api.secrets import scrub
 from ansible_collections.alicloud.rds.plugins.module_utils._api.signature import canonical_query, signed_headers
-from ansible_collections.alicloud.rds.plugins.module_utils._api.transport import (
-    Limits,
-    NotAnswered,
-    Reply,
-    Transport,
-    json_object,
-)
+from ansible_collections.alicloud.rds.plugins.module_utils._api.transport import Limits, NotAnswered, Reply, Transport
 
 API_VERSION = "2014-08-15"
 LONGEST_PAUSE = 30.0
@@ -125,31 +120,26 @@ class Client:
         self.last_headers = {}
         status, headers, body = self._exchange(action, parameters, keys)
         self.last_headers = {name.lower(): value for name, value in headers.items()}
-        answer = json_object(body)
+        answer = _transport.json_object(body)
         if answer is None or 300 <= status < 400:
-            raise RdsError(
-                "Redirected" if 300 <= status < 400 else "ReplyUnreadable",
-                f"{self.endpoint} answered {action} with HTTP {status} and nothing usable ({len(body)} bytes).",
-                http_status=status,
-                outcome="unknown",
-            )
+            what = "Redirected" if 300 <= status < 400 else "ReplyUnreadable"
+            text = f"{self.endpoint} answered {action} with HTTP {status} and nothing usable ({len(body)} bytes)."
+            raise RdsError(what, text, http_status=status, outcome="unknown")
         request_id, code = (_told(answer.get(name), secrets, 200) for name in ("RequestId", "Code"))
         message = _told(answer.get("Message"), secrets, 4000)
         self.last_request_id = request_id or self.last_request_id
-        refused = (
-            status >= 400
-            or answer.get("Success") is False
-            or (code and code.lower() not in ("success", "ok", "200", "0"))
-        )
+        says_no = code and code.lower() not in ("success", "ok", "200", "0")
+        refused = status >= 400 or answer.get("Success") is False or says_no
         if not refused and 200 <= status < 300:
             given = Answer(answer)
             given.size = len(body)
             return given
         is_its_word = bool(code)
         code = code or f"HTTP{status}"
-        message = _shorten(code, message or "no message")
+        message = _shorten(code, message or f"{self.endpoint} answered {action} with HTTP {status} and no reason.")
         if classify(code, status).category == "grant_permission":
-            message += f" It was rds:{action} on dbinstance/{parameters.get('DBInstanceId', '*')}."
+            instance = parameters.get("DBInstanceId", "*")
+            message = f"{message.rstrip('.')}. It needs rds:{action} on dbinstance/{instance}."
         # 5xx may come from behind the write, and what has no Code (a proxy's 408) is not the service's word; a nonce
         # seen twice means that another copy of this request arrived.
         unclear = status >= 500 or status < 400 or code == "SignatureNonceUsed" or not is_its_word
@@ -197,11 +187,8 @@ def _may_repeat(error: RdsError, repeatable: bool) -> bool:
 def _pause(attempt: int, retry_after: float | None) -> float:
     """Seconds until the next attempt: what the service asks for, else growing; with jitter, so that a fleet spreads."""
     base = retry_after if retry_after is not None else 0.5 * 2 ** (attempt - 1)
-    return (
-        min(base, LONGEST_PAUSE) * random.uniform(1.0, 1.25)
-        if retry_after
-        else min(base, 8.0) * random.uniform(0.5, 1.0)
-    )
+    longest, spread = (LONGEST_PAUSE, (1.0, 1.25)) if retry_after else (8.0, (0.5, 1.0))
+    return min(base, longest) * random.uniform(*spread)
 
 
 def _told(value: Any, secrets: list[str], longest: int) -> str | None:

@@ -24,7 +24,11 @@ if TYPE_CHECKING:
     from ansible_collections.alicloud.rds.plugins.module_utils._api.key_services import KeyServices
 
 _FILES = ("CREDENTIALS_FILE", "SHARED_CREDENTIALS_FILE", "CONFIG_PATH")
-_PROFILE_FILES = ["~/.aliyun/config.json", "~/.alibabacloud/credentials.ini"]
+_PROFILE_FILES = [_profiles.CLI_FILE, "~/.alibabacloud/credentials.ini"]
+_NOTHING = """No credentials found: no option (access_key_id and access_key_secret, ecs_role_name, profile), no \
+variable (ALIBABA_CLOUD_ACCESS_KEY_ID and others)"""
+_NO_STS = """is no host of STS, as sts.aliyuncs.com is: correct sts_endpoint or sts_region of the profile, or the \
+exported ALIBABA_CLOUD_STS_ENDPOINT or ALIBABA_CLOUD_STS_REGION."""
 # The CLI reads them. The first are anybody's; the others sign in another way.
 _NOT_READ = ("ACCESS_KEY_ID", "ACCESS_KEY_SECRET", "SECURITY_TOKEN", "ALIBABA_CLOUD_BEARER_TOKEN")
 
@@ -61,8 +65,8 @@ class _Resolver:
     def resolve(self) -> Provider:
         found, role = self.find(), self._role_of_options()
         if not found:
-            text = "No credentials found: no option (access_key_id and access_key_secret, ecs_role_name, profile), no "
-            text += f"variable (ALIBABA_CLOUD_ACCESS_KEY_ID and others), no profile ({', '.join(self._files())})."
+            files = ", ".join(self._files()) or f"{self._switch('IGNORE_PROFILE')} is set"
+            text = f"{_NOTHING}, no profile file ({files})."
             unread = ", ".join(name for name in _NOT_READ if self._environment.get(name))
             raise RdsError("CredentialsMissing", f"{text} Set, but not read here: {unread}." if unread else text)
         is_named = found.place == "options" or self._options.get("profile")
@@ -89,15 +93,15 @@ class _Resolver:
 
     def _files(self) -> list[str]:
         named = self._options.get("profile_file") or self._options.get("profile")
-        if not named and self._is_true("IGNORE_PROFILE"):
+        if not named and self._switch("IGNORE_PROFILE"):
             return []
         file = self._options.get("profile_file") or self._value(*_FILES)
-        return [file] if file else _PROFILE_FILES[not named and self._is_true("CLI_PROFILE_DISABLED") :]
+        return [file] if file else _PROFILE_FILES[bool(not named and self._switch("CLI_PROFILE_DISABLED")) :]
 
     def _provider(self, profile: Profile, seen: tuple[str, ...] = ()) -> Provider:
         mode, fields, place = profile.mode, profile.fields, profile.place
-        if mode in ("External", "CredentialsURI") and self._is_true("DISABLE_EXTERNAL_PROCESS"):
-            raise unusable(f"ALIBABA_CLOUD_DISABLE_EXTERNAL_PROCESS forbids what {place} names: keep one.")
+        if mode in ("External", "CredentialsURI") and (switch := self._switch("DISABLE_EXTERNAL_PROCESS")):
+            raise unusable(f"{switch} forbids the program or URI of {place}: unset one of them.")
         if mode == "External":
             from ansible_collections.alicloud.rds.plugins.module_utils._api.key_services import external
 
@@ -114,9 +118,9 @@ class _Resolver:
                 raise unusable(f"The {place} is a source_profile of itself.")
             base = self._provider(_profiles.read_profile(profile.path, fields["source_profile"]), (*seen, profile.name))
         elif mode in ("EcsRamRole", "RamRoleArnWithRoleName"):
-            if self._is_true("ECS_METADATA_DISABLED"):
-                raise unusable(f"{place} names an ECS role, and ALIBABA_CLOUD_ECS_METADATA_DISABLED is true: keep one.")
-            base = self._services.ecs_role(fields.get("ram_role_name"), place, not self._is_true("IMDSV1_DISABLED"))
+            if switch := self._switch("ECS_METADATA_DISABLED"):
+                raise unusable(f"{switch} is true, and an ECS role is named ({place}): unset one of them.")
+            base = self._services.ecs_role(fields.get("ram_role_name"), place, not self._switch("IMDSV1_DISABLED"))
         elif mode != "OIDC":
             base = _kept_in(profile)
         if base and mode in ("AK", "StsToken", "EcsRamRole"):
@@ -128,8 +132,7 @@ class _Resolver:
         names["role_session_expiration"] = "expired_seconds"
         given = {names[name]: self._options[name] for name in names if self._options.get(name) is not None}
         if given and "ram_role_arn" not in given:
-            text = "role_session_name, role_session_expiration and external_id belong to it."
-            raise unusable(f"role_arn is missing in the options; {text}")
+            raise unusable("role_arn is missing in the options, or empty; role_session_name and the like belong to it.")
         return given or None
 
     def _exported_role(self) -> Mapping[str, Any] | None:
@@ -145,20 +148,22 @@ class _Resolver:
         host, region = (
             fields.get(f"sts_{name}") or self._value(f"STS_{name.upper()}") for name in ("endpoint", "region")
         )
-        in_vpc = fields.get("enable_vpc", self._is_true("VPC_ENDPOINT_ENABLED")) is True
+        in_vpc = fields.get("enable_vpc", bool(self._switch("VPC_ENDPOINT_ENABLED"))) is True
         host = host or (f"sts{'-vpc' if in_vpc else ''}.{region}.aliyuncs.com" if region else "sts.aliyuncs.com")
         host = host.removeprefix("https://").removesuffix("/")
         try:
             authority(host)
         except ValueError:
-            raise unusable(f"{host!r} is no host of STS: correct the endpoint or the region of STS.") from None
+            raise unusable(f"{host!r} {_NO_STS}") from None
         return str(host)
 
     def _value(self, *names: str) -> str:
         return _profiles.exported(self._environment, *names)[1]
 
-    def _is_true(self, name: str) -> bool:
-        return self._value(name).lower() in ("true", "1")
+    def _switch(self, name: str) -> str:
+        """Return the variable that switches this on, empty if none does."""
+        variable, value = _profiles.exported(self._environment, name)
+        return variable if value.lower() in ("true", "1") else ""
 
 
 def _kept_in(profile: Profile) -> Provider:

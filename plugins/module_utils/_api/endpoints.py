@@ -63,19 +63,15 @@ def resolve_endpoint(endpoint: str | None, region_id: str | None, network: str) 
     if endpoint:
         return _parse(endpoint)
     if not region_id:
-        raise RdsError(
-            "InvalidOptions", "region_id is missing: set it, export ALIBABA_CLOUD_REGION_ID, or set endpoint."
-        )
+        text = "region_id is missing: set it, export ALIBABA_CLOUD_REGION_ID, or set endpoint."
+        raise RdsError("InvalidOptions", text)
     if region_id not in REGIONS:
         import difflib  # takes longer to load than all else here
 
         guess = difflib.get_close_matches(region_id, REGIONS, n=1)
         hint = f" Did you mean {guess[0]!r}?" if guess else ""
-        raise RdsError(
-            "InvalidOptions",
-            f"region_id {region_id!r} is not a region this collection knows.{hint} "
-            "For a region newer than this collection set endpoint as well.",
-        )
+        text = f"region_id {region_id!r} is not a region that this collection knows.{hint}"
+        raise RdsError("InvalidOptions", f"{text} For a region newer than this collection set endpoint as well.")
     if network == "vpc" or region_id in _VPC_ONLY:
         return Endpoint("https", f"rds-vpc.{region_id}.aliyuncs.com")
     return Endpoint("https", "rds.aliyuncs.com" if region_id in _CENTRAL.split() else f"rds.{region_id}.aliyuncs.com")
@@ -86,19 +82,17 @@ def _parse(text: str) -> Endpoint:
     if not separator:
         scheme, rest = "https", text
     if "@" in rest:
-        raise RdsError("InvalidOptions", "endpoint must not hold a user or a password; give the keys as options.")
+        raise RdsError("InvalidOptions", "endpoint must not hold a user or a password: keys are options of their own.")
     if scheme not in ("http", "https"):
-        raise RdsError("InvalidOptions", f"endpoint {text!r} must be host[:port], or start with https://.")
+        raise RdsError("InvalidOptions", f"endpoint {text!r} must be HOST or HOST:PORT, or start with https://.")
     try:
         host, port = authority(rest.removesuffix("/"))
     except ValueError as error:
-        text = f"endpoint {text!r} must be host:port, a host with an optional port, without a path"
+        text = f"endpoint {text!r} must be HOST, HOST:PORT or [IPV6]:PORT, without a path"
         raise RdsError("InvalidOptions", f"{text}: {error}.") from None
     if scheme == "http" and not is_loopback(host):
-        raise RdsError(
-            "InvalidOptions",
-            f"endpoint {text!r} would send the replication password unencrypted; http is accepted for loopback only.",
-        )
+        text = f"endpoint {text!r} would send the replication password unencrypted"
+        raise RdsError("InvalidOptions", f"{text}: use https; plain http is accepted for loopback only.")
     default_port = {"http": 80, "https": 443}[scheme]
     name = f"[{host}]" if ":" in host else host
     return Endpoint(scheme, name if port in (None, default_port) else f"{name}:{port}")
@@ -111,10 +105,10 @@ def authority(text: str) -> tuple[str, int | None]:
     """
     found = _AUTHORITY.fullmatch(text)
     if not found:
-        raise ValueError("this is no host name or address")
+        raise ValueError("that is no host name or address")
     host, port = found["name"] or str(ipaddress.IPv6Address(found["ipv6"])), found["port"]
     if len(host) > 253 or (_NUMBER.fullmatch(host.rpartition(".")[2]) and not _is_address(host)):
-        raise ValueError("this is no host name or address")
+        raise ValueError("that is no host name or address")
     if port and not 1 <= int(port) <= 65535:
         raise ValueError("a port is between 1 and 65535")
     return host.lower(), int(port) if port else None

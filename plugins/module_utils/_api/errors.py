@@ -143,8 +143,8 @@ contact_support: The service lost the instance's host: open a ticket.
 """
 
 _GATEWAY = """
-fix_credentials: Check access_key_id and access_key_secret (where they came from is in 'credentials'); is the key
-enabled?
+fix_credentials: Correct access_key_id and access_key_secret, and check that the key is enabled; 'credentials' in the
+result says where they came from.
     404 InvalidAccessKeyId.NotFound, 400 InvalidAccessKeyId.Inactive, 400 InvalidAccessKeySecret, 400
     SignatureDoesNotMatch, 400 IncompleteSignature
 retry_later: Something between here and the service sends requests twice.
@@ -183,29 +183,35 @@ retry_later: A fault inside the service: run again in a few minutes; if it stays
 """
 
 _COLLECTION = """
-fix_input: Correct the option that the message names.
+fix_input: Correct the option that the message names, or the variable that it was taken from.
     InvalidOptions
-fix_controller: Install the library for the interpreter that the message names.
+fix_controller: Install the library for the Python that the message names, then run again.
     MissingLibrary
-fix_credentials: Give access_key_id and access_key_secret, or export them.
+fix_credentials: Set access_key_id and access_key_secret, or export ALIBABA_CLOUD_ACCESS_KEY_ID and
+ALIBABA_CLOUD_ACCESS_KEY_SECRET where the task runs; docs/credentials.md has the other kinds.
     CredentialsMissing
 fix_credentials: Correct what the message names; see docs/credentials.md.
     CredentialsUnusable
-fix_controller: Correct the variable that the message names, or unset it. Nothing was sent.
+fix_controller: Correct the variable that the message names (percent-encode special characters of a password), or
+unset it. Nothing was sent.
     ProxyUnusable
 fix_controller: Correct the path, or have the file hold certificates of authorities as PEM. Nothing was sent.
     CaUnreadable
-fix_network: Make the service that the message names reachable (DNS, firewall, proxy). Nothing was sent to RDS.
+fix_network: Check the name of the service in the message (its region, its endpoint), then DNS, firewall and proxy.
+Nothing was sent to RDS.
     KeyServiceUnreachable
-fix_network: Check endpoint, DNS, proxy and firewall. Nothing was sent.
+fix_network: Check endpoint and region_id, then DNS, route and firewall. Inside a VPC without internet access set
+network=vpc; where only a proxy leads out, export HTTPS_PROXY. Nothing was sent.
     EndpointUnreachable
 fix_network: Check endpoint and ca_path. Nothing was sent.
     CertificateRefused
-fix_network: The request left but no whole reply came back: check proxy and firewall.
+fix_network: Run the same play again: it reads first. If this stays, raise read_timeout and request_timeout, and check
+proxy and firewall.
     ReplyLost
 fix_network: What answered is not the RDS API: check endpoint and proxy.
     ReplyUnreadable
-fix_network: Something redirects the endpoint; redirects are not followed.
+fix_network: Set endpoint to the RDS API itself, or sign in at the proxy or portal that redirects: redirects are not
+followed.
     Redirected
 retry_later: Run again; set filters, where there are such options, or look what slows the service down.
     ListTooLong
@@ -340,7 +346,8 @@ def is_held_back(code: str, http_status: int | None) -> bool:
 _CERTIFICATE_REMEDIES = {
     **dict.fromkeys(
         (2, 18, 19, 20, 21),  # no authority known here has issued it
-        "Set ca_path or REQUESTS_CA_BUNDLE to the certificate of its authority; a proxy that inspects TLS has its own.",
+        "Set ca_path or REQUESTS_CA_BUNDLE to the certificate of its authority (a file, or a directory after "
+        "openssl rehash); a proxy that inspects TLS has its own.",
     ),
     **dict.fromkeys((9, 10), "Check the clock of this machine; if it is right, have the certificate renewed."),
     **dict.fromkeys((62, 64), "Set endpoint to a name that the certificate has; another server may have answered."),

@@ -39,18 +39,31 @@ _WIRE = ("AccessKeyId", "AccessKeySecret", "SecurityToken", "Expiration")
 PRINTED = ("access_key_id", "access_key_secret", "sts_token", "expiration")
 _ON_ECS = """run on an ECS instance that has this role, with its metadata service switched on (in a container, with a \
 hop limit of 2 or more)"""
-# By the beginning of a code of STS.
+_SESSION = """set role_session_expiration, in a profile expired_seconds, or the exported \
+ALIBABA_CLOUD_ASSUME_ROLE_SESSION_EXPIRATION to a whole number from 900 on."""
+_OF_URI = """correct the URI, or the program that answers there: GET has to give keys as docs/credentials.md \
+shows"""
+_BY_HAND = """run that command by hand: it has to print JSON with access_key_id and access_key_secret; it gets \
+no terminal and no shell, so ~, $NAME and | have no meaning"""
+# By the beginning of a code of STS, or of a status of any of them.
 _REMEDIES = """
-NoPermission: let the trust policy of the role name who assumes it, and grant sts:AssumeRole on the role to the latter
-EntityNotExist: correct the ARN: there is no such role
+NoPermission: name the RAM user or role that assumes it (not the account's own key) in the trust policy of the role, \
+grant it sts:AssumeRole on the role, and set external_id if the trust policy asks for it
+EntityNotExist: correct the ARN of the role: no such role exists
 InvalidParameter.RoleArn: correct the ARN of the role
-InvalidParameter.DurationSeconds: ask for a session no longer than the maximum that is set for the role
+InvalidParameter.DurationSeconds: set role_session_expiration (in a profile expired_seconds) to no more than the \
+maximum of the role
+InvalidParameter.RoleSessionName: set role_session_name to 2 to 64 letters, digits or . @ - _
+InvalidTimeStamp: set the clock of the machine that runs the task (NTP)
 AuthenticationFail.OIDCToken: get a new token whose issuer and audience are those of the OIDC provider
-AuthenticationFail: let the trust policy of the role name the OIDC provider, and check both ARNs
-InvalidAccessKeyId: correct the access key that the role is assumed with
+AuthenticationFail: name the OIDC provider in the trust policy of the role, and check both ARNs
+InvalidAccessKeyId: correct or enable the access key that the role is assumed with
 SignatureDoesNotMatch: correct the secret of the access key that the role is assumed with
 InvalidSecurityToken: get new temporary keys to assume the role with
+MissingSecurityToken: set security_token as well, since the role is assumed with temporary keys
 Throttling: run again later
+3: name the address to which it redirects instead; curl -sI shows it
+5: run again later, and check that service if this stays
 """
 
 Fetched = tuple[Credentials, Any]  # with the time at which they end, None if they do not say
@@ -65,8 +78,8 @@ class Asked(NamedTuple):
 
     def refused(self, reason: str, remedy: str | None = None, request_id: str | None = None) -> RdsError:
         """Return the error of keys that were not given."""
-        text = f"No keys for {self.what}: {self.who} {reason}. To fix: {remedy or self.remedy}."
-        return RdsError("CredentialsUnusable", text, request_id=request_id)
+        text, advice = f"No keys for {self.what}: {self.who} {reason}.", f"To fix: {remedy or self.remedy}."
+        return RdsError("CredentialsUnusable", text, request_id=request_id, advice=advice)
 
 
 class KeyServices:
@@ -84,7 +97,7 @@ class KeyServices:
         asked = Asked(host, what, "check the role, and with whose keys or token it is assumed")
         seconds = str(fields.get("expired_seconds") or 3600)
         if not seconds.isdecimal() or int(seconds) < 900:
-            raise unusable(f"The session of {what} would last {seconds!r}, which is no number of seconds from 900 on.")
+            raise unusable(f"The session of {what} cannot last {seconds!r} seconds: {_SESSION}")
         common = {"Format": "JSON", "Version": "2015-04-01", "DurationSeconds": seconds}
         session = fields.get("ram_session_name") or fields.get("role_session_name")
         common["RoleSessionName"] = session or "ansible-alicloud.rds"  # ActionTrail shows it with each call
@@ -144,7 +157,7 @@ class KeyServices:
         if parts.scheme != "https" and not (parts.scheme == "http" and is_near):
             text = f"The URI in the {place} would have keys sent unencrypted over a network ({shown})"
             raise unusable(f"{text}: use https; plain http is accepted for loopback only.")
-        asked = Asked(shown, f"the URI of {place}", "correct the URI, or start what answers there")
+        asked = Asked(shown, f"the URI of {place}", _OF_URI)
         url = urlunsplit((parts.scheme, netloc, parts.path or "/", parts.query, ""))
 
         def fetch(tries: int) -> Fetched:
@@ -169,15 +182,14 @@ class KeyServices:
         code = code if re.fullmatch("[A-Za-z.]{3,60}", code) else ""
         verb = "redirects, which is not followed" if 300 <= reply.status < 400 else "refused"
         known = (line.partition(": ") for line in _REMEDIES.strip().splitlines())
-        remedy = next((remedy for begin, _unused, remedy in known if code.startswith(begin)), None)
+        remedy = next((text for begin, _unused, text in known if f" {begin}" in f" {code} {reply.status}"), None)
         request_id = request_id if re.fullmatch("[0-9A-Fa-f-]{36}", request_id) else ""
         raise asked.refused(f"{verb} (HTTP {reply.status}{f', {code}' if code else ''})", remedy, request_id or None)
 
 
 def external(command: str, place: str) -> Provider:
     """A program that prints keys. It runs without a shell, with bounded time and output."""
-    remedy = "run that command by hand: it has to print JSON with access_key_id and access_key_secret"
-    asked = Asked("its process_command", place, remedy)
+    asked = Asked("its process_command", place, _BY_HAND)
 
     def fetch(_tries: int) -> Fetched:
         quiet: Any = {"stdin": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
@@ -232,7 +244,8 @@ def renewing(fetch: Callable[[int], Fetched]) -> Provider:
 def _token(path: str, what: str) -> str:
     try:
         with open(path, encoding="ascii") as file:
-            return file.read(MOST_BYTES).strip()
+            [token] = file.read(MOST_BYTES).split()
+            return token
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it holds no token"
         raise unusable(f"The file of the OIDC token, {path}, of {what} cannot be read: {reason}.") from None
@@ -248,5 +261,5 @@ def read_keys(answer: Any, names: tuple[str, ...], source: str, asked: Asked) ->
     except (TypeError, ValueError, OverflowError, RdsError):
         raise asked.refused("answered with something that holds no keys") from None
     if told is not None and told <= time.time():
-        raise asked.refused("gave keys that have expired")
+        raise asked.refused("gave keys that have expired", "have it give new keys, and check the clock of this machine")
     return Credentials(str(keys[0]), str(keys[1]), keys[2], source), told

@@ -20,7 +20,11 @@ from typing import Any
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
 
 PREFIXES = ("ALIBABA_CLOUD_", "ALIBABACLOUD_", "ALICLOUD_")  # of variables of the SDKs, of the CLI, of Terraform
-PLAIN = re.compile(r"[!-~]+")  # no key has a blank, a line break, or a character that is not ASCII
+# No key has a blank, a line break, or a character that is not ASCII, and none stands in quotation marks.
+PLAIN = re.compile(r"(?!(['\"]).*\1$)[!-~]+")
+_NO_KEY = """stands in quotation marks, or holds a blank, a line break or another character that no key has: copy it \
+again without that. Nothing was sent."""
+CLI_FILE = "~/.aliyun/config.json"
 _LONGEST = 1024 * 1024
 # Mode, and the fields that it cannot do without.
 _MODES = """
@@ -93,14 +97,15 @@ class Profile:
         """Return the profile if nothing is missing, and if its keys have no character that no key has."""
         needed = dict(_table(_MODES))[self.mode]
         missing = [self.names.get(name, name) for name in needed if not self.fields.get(name)]
+        given = [self.names.get(name, name) for name in needed if self.fields.get(name)]
         where = self.place.split(" ")[0] if self.names else self.place  # for short: options, environment
         if missing:
-            raise unusable(f"{' and '.join(missing)} is missing in the {where}: they belong together.")
+            needed_by = f"beside {' and '.join(given)}" if given else "in this mode"
+            raise unusable(f"No value for {' and '.join(missing)} in the {where}, needed {needed_by}.")
         for name in ("access_key_id", "access_key_secret", "sts_token"):
             value = self.fields.get(name) or "-"
             if not (isinstance(value, str) and PLAIN.fullmatch(value)):
-                text = f"{self.names.get(name, name)} in the {where} holds a blank, a line break or another"
-                raise unusable(f"{text} character that no key has: copy it again. Nothing was sent.")
+                raise unusable(f"{self.names.get(name, name)} in the {where} {_NO_KEY}")
         return self
 
 
@@ -142,7 +147,8 @@ def read_profile(path: str, name: str | None) -> Profile:
     name = name or current
     fields = next((fields for fields in profiles if fields.get("name") == name), None)
     if fields is None:
-        raise unusable(f"profile {name!r} does not exist in {path}.")
+        has = ", ".join(repr(fields["name"]) for fields in profiles) or "no profiles"
+        raise unusable(f"profile {name!r} does not exist in {path}, which has {has}.")
     modes = [mode for mode, _fields in _table(_MODES)]
     wanted = str(fields.get("mode") or ("StsToken" if fields.get("sts_token") else "AK"))  # as the CLI takes it
     mode = next((mode for mode in modes if mode.lower() == wanted.lower()), wanted)
@@ -169,9 +175,9 @@ def _damage(error: Any) -> str:
         return f"cannot be read: {error.strerror}."
     if isinstance(error, UnicodeDecodeError):
         line = error.object.count(b"\n", 0, error.start) + 1
-        return f"is not {error.encoding} text, see line {line}: save it as UTF-8."
+        return f"is not {error.encoding} text in line {line}: save it as UTF-8."
     number = getattr(error, "lineno", None) or next(iter(getattr(error, "errors", ())), (None,))[0]
-    where = f"see line {number}" if number else "it holds no profiles"
+    where = f"correct line {number}" if number else "it holds no profiles"
     return f"is neither a config.json of the CLI nor a credentials.ini of the SDKs: {where}."
 
 

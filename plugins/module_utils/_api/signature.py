@@ -33,9 +33,8 @@ def canonical_request(method: str, parameters: Mapping[str, str], headers: Mappi
     """Return the text whose hash is signed; every header given is part of it. RPC operations live at ``/``."""
     signed = {name.lower(): value.strip() for name, value in headers.items()}
     header_block = "".join(f"{name}:{signed[name]}\n" for name in sorted(signed))
-    return "\n".join(
-        (method, "/", canonical_query(parameters), header_block, ";".join(sorted(signed)), hash_payload(body))
-    )
+    names = ";".join(sorted(signed))
+    return "\n".join((method, "/", canonical_query(parameters), header_block, names, hash_payload(body)))
 
 
 def hash_payload(body: bytes) -> str:

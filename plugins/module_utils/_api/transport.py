@@ -17,6 +17,7 @@ import io
 import json
 import logging
 import os
+import re
 import ssl
 import sys
 import time
@@ -32,11 +33,11 @@ from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import Rd
 try:
     import requests
     from requests.adapters import HTTPAdapter
+
+    HAS_REQUESTS = True
 except ImportError:
     HAS_REQUESTS = False
     HTTPAdapter = object  # type: ignore[misc,assignment]  # a stand-in
-else:
-    HAS_REQUESTS = True
 
 
 MAX_REPLY_BYTES = 4 * 1024 * 1024  # a page of 30 log rows with their reports is below 1 MiB
@@ -44,6 +45,11 @@ _ALWAYS = {"accept-encoding": "identity", "user-agent": "alicloud.rds (Ansible c
 _BAD_PROXY = frozenset({"InvalidProxyURL", "InvalidURL", "LocationParseError", "ProxySchemeUnknown", "ValueError"})
 METADATA_HOST = "100.100.100.200"  # of an ECS instance
 PAUSE = 0.5  # seconds between two tries
+_OTHER_PROXY = """Correct the proxy that {} names (HTTP 407: its user and password), or add the host to NO_PROXY. \
+Nothing was sent."""
+_NO_TLS = """Check host and port: what answers there speaks no TLS, or a version that is too old. \
+Nothing was sent."""
+_REFUSED_BY_PROXY = re.compile(r"Tunnel connection failed: (\d{3})\b")
 _FOREVER = 10**6  # seconds; more than this, infinity too, is too much for a socket
 # Classes of the network libraries that tell a person something, the most telling first.
 _TELLING = """
@@ -112,7 +118,7 @@ class NotAnswered(Exception):
     def __str__(self) -> str:
         """Say what happened, after the name of who was asked."""
         if self.is_about_tls:
-            return f"showed a certificate that is not trusted ({self.kind})"
+            return f"showed no certificate that is trusted ({self.kind})"
         return f"{'gave no whole answer' if self.left else 'cannot be reached'} ({self.kind})"
 
     @property
@@ -170,15 +176,17 @@ class Transport:
             found = causes(error)
         if not attempt.left:
             self._name_local_mistake(url, found)
-        why, advice = refused_certificate(found) or (None, None)
-        kind = _kind(found)
+        kind = kind_of(found)
+        advices = {"proxy": _OTHER_PROXY.format(_proxy_variable(url)), "TLS failed": _NO_TLS}
+        why, advice = refused_certificate(found) or (None, advices.get(kind.partition(":")[0]))
         raise NotAnswered(attempt.left, f"{kind}: {why}" if why else kind, advice)
 
     def _name_local_mistake(self, url: str, found: list[BaseException]) -> None:
         names = {type(item).__name__ for item in found}
         if "InvalidSchema" in names:  # of a proxy: our own URLs are http and https
-            text = f"{_proxy_variable(url)} names a SOCKS proxy, which needs requests[socks]: "
-            raise RdsError("MissingLibrary", f"{text}{sys.executable} -m pip install 'requests[socks]'")
+            text = f"{_proxy_variable(url)} names a SOCKS proxy, which needs requests[socks] for {sys.executable}."
+            advice = f"Run {sys.executable} -m pip install 'requests[socks]', then run again."
+            raise RdsError("MissingLibrary", text, advice=advice)
         if names & _BAD_PROXY and _proxy_variable(url):
             raise RdsError("ProxyUnusable", f"{_proxy_variable(url)} is not the URL of a proxy, as http://HOST:PORT.")
         if self._ca and url.startswith("https:"):
@@ -241,12 +249,13 @@ def _read(reply: Any, attempt: _Attempt) -> bytes:
     return bytes(body)
 
 
-def _kind(found: list[BaseException]) -> str:
-    """Name the cause that tells a person something, by class only."""
+def kind_of(found: list[BaseException]) -> str:
+    """Name the cause that tells a person something, by class, and by the status that a proxy gave."""
     names = [type(item).__name__ for item in found]
     known = (line.partition(" ") for line in _TELLING.strip().splitlines())
     kind = next((label for name, _unused, label in known if name in names), names[0])
-    return f"proxy: {kind}" if "ProxyError" in names else kind
+    kind = next((f"HTTP {seen[1]}" for item in found if (seen := _REFUSED_BY_PROXY.match(str(item)))), kind)
+    return f"proxy: {kind}" if any("Proxy" in name for name in names) else kind
 
 
 class _DeadlineReader(io.RawIOBase):

@@ -256,7 +256,7 @@ def without_socks(monkeypatch):
 def test_socks_without_its_library_names_the_library(rds, connect, monkeypatch, without_socks, variable, scheme):
     monkeypatch.setenv(variable, f"{scheme}://user:hunter2@127.0.0.1:9")
     error = local_mistake(connect("https://rds.invalid"), "MissingLibrary")
-    assert variable in error.message and f"{sys.executable} -m pip install 'requests[socks]'" in error.message
+    assert variable in error.message and f"{sys.executable} -m pip install 'requests[socks]'," in error.remedy
     assert "hunter2" not in error.message
 
 

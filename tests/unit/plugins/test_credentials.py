@@ -5,9 +5,12 @@ from __future__ import annotations
 
 import builtins
 import json
+import re
+from pathlib import Path
 
 import pytest
 
+from ansible_collections.alicloud.rds.plugins.module_utils._ansible.connection import default_region
 from ansible_collections.alicloud.rds.plugins.module_utils._api.credentials import profile_region, resolve_credentials
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
 
@@ -73,13 +76,17 @@ def test_the_current_profile_comes_last(profile_file):
 @pytest.mark.parametrize(
     ("options", "environment", "words"),
     [
-        ({"access_key_id": "x"}, ENVIRONMENT, "access_key_secret is missing in the options"),
-        ({"access_key_secret": "hunter2"}, ENVIRONMENT, "access_key_id is missing in the options"),
-        ({"security_token": "hunter2"}, ENVIRONMENT, "access_key_id and access_key_secret is missing"),
-        ({}, {"ALIBABA_CLOUD_ACCESS_KEY_ID": "x"}, "ALIBABA_CLOUD_ACCESS_KEY_SECRET is missing"),
+        (
+            {"access_key_id": "x"},
+            ENVIRONMENT,
+            "No value for access_key_secret in the options, needed beside access_key_id",
+        ),
+        ({"access_key_secret": "hunter2"}, ENVIRONMENT, "No value for access_key_id in the options"),
+        ({"security_token": "hunter2"}, ENVIRONMENT, "No value for access_key_id and access_key_secret in the options"),
+        ({}, {"ALIBABA_CLOUD_ACCESS_KEY_ID": "x"}, "No value for ALIBABA_CLOUD_ACCESS_KEY_SECRET in the env"),
         ({"profile": "ak", "access_key_id": "x"}, {}, "keep one"),
-        ({"profile": "half"}, {}, "access_key_secret is missing"),
-        ({"profile": "tokenless"}, {}, "sts_token is missing"),
+        ({"profile": "half"}, {}, "No value for access_key_secret in the profile 'half'"),
+        ({"profile": "tokenless"}, {}, "No value for sts_token in"),
         ({"profile": "nobody"}, {}, "profile 'nobody' does not exist"),
     ],
 )
@@ -187,7 +194,7 @@ def test_keys_with_each_prefix(home, prefix):
 
 
 def test_keys_of_two_prefixes_are_not_mixed(home):
-    with pytest.raises(RdsError, match="ALIBABA_CLOUD_ACCESS_KEY_SECRET is missing"):
+    with pytest.raises(RdsError, match="No value for ALIBABA_CLOUD_ACCESS_KEY_SECRET in"):
         signer(ALIBABA_CLOUD_ACCESS_KEY_ID="a", ALICLOUD_SECRET_KEY="b")
 
 
@@ -197,6 +204,72 @@ def test_anybodys_names_are_not_read_and_are_named(tmp_path, monkeypatch):
         signer(ACCESS_KEY_ID="a", ACCESS_KEY_SECRET="hunter2", ALIBABA_CLOUD_BEARER_TOKEN="hunter3")
     assert "not read here: ACCESS_KEY_ID, ACCESS_KEY_SECRET, ALIBABA_CLOUD_BEARER_TOKEN" in caught.value.message
     assert "hunter" not in caught.value.message
+
+
+# -- the tables of docs/credentials.md ---------------------------------------------------------------------------------
+
+
+def tables():
+    """Return the order of each variable in the first table, and the names in the second, without their prefixes."""
+    page = (Path(__file__).resolve().parents[3] / "docs" / "credentials.md").read_text(encoding="utf-8")
+    variables, switches = page.partition("## Variables")[2].partition("| switch")[::2]
+    rows = [line.split("|")[1:3] for line in variables.splitlines() if line.startswith("|")][2:]
+    ordered = [(order.strip(), re.findall(r"`([A-Z0-9_]+)`", names)) for order, names in rows]
+    first_cells = [line.split("|")[1] for line in switches.splitlines() if line.startswith("| `")]
+    return ordered, set(re.findall(r"`([A-Z0-9_]+)`", " ".join(first_cells)))
+
+
+class Watched(dict):
+    """An environment that notes which names are read."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.read = set()
+
+    def get(self, name, default=None):
+        self.read.add(name)
+        return super().get(name, default)
+
+
+def test_the_tables_have_what_is_read_and_nothing_else(home):
+    read = set()
+    for environment in (
+        {},
+        {**ENVIRONMENT, "ALIBABA_CLOUD_ROLE_ARN": "acs:ram::1:role/r"},
+        {"ALIBABA_CLOUD_ECS_METADATA": "r"},
+        {"ALIBABA_CLOUD_CREDENTIALS_URI": "https://keys.example"},
+    ):
+        watched = Watched(environment)
+        default_region({"region_id": None}, watched)
+        resolve_credentials({}, watched)
+        read |= watched.read
+    ordered, switches = tables()
+    listed = {name for _order, names in ordered for name in names} | switches
+    assert {f"{prefix}{name}" for prefix in PREFIXES for name in listed} == read
+
+
+def test_the_order_of_the_table(home):
+    """Without the variables of one row those of the next count; what would ask a service is forbidden and so named."""
+    settings = {
+        "1": ({"ACCESS_KEY_ID": "i", "ACCESS_KEY_SECRET": "s"}, "signs"),
+        "2": ({"OIDC_TOKEN_FILE": "/none", "OIDC_PROVIDER_ARN": "p", "ROLE_ARN": "r"}, "/none"),
+        "3": ({"CREDENTIALS_URI": "https://keys.example"}, "URI of environment"),
+        "4": ({"ECS_METADATA": "r"}, "ECS role is named"),
+        "5": ({"PROFILE": "prod", "CONFIG_PATH": str(home / ".aliyun" / "config.json")}, "signs"),
+    }
+    ordered, _switches = tables()
+    assert list(dict.fromkeys(order for order, _names in ordered))[:5] == list(settings)
+    forbidden = {"DISABLE_EXTERNAL_PROCESS": "true", "ECS_METADATA_DISABLED": "true"}
+    for at, (order, (variables, words)) in enumerate(settings.items()):
+        assert variables.keys() <= {name for row, names in ordered if row == order for name in names}
+        left = [each for each, _unused in list(settings.values())[at:]]
+        exported = {f"ALIBABA_CLOUD_{name}": value for each in (*left, forbidden) for name, value in each.items()}
+        if words == "signs":
+            assert signer(**exported) == ("i" if order == "1" else "prod-id")
+            continue
+        with pytest.raises(RdsError) as caught:
+            signer(**exported)
+        assert words in caught.value.message
 
 
 @pytest.mark.parametrize("value", ["1", "true", "TRUE"])
@@ -256,13 +329,13 @@ def test_a_byte_order_mark_is_no_damage(tmp_path, encoding, text):
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (json.dumps(CONFIG, indent=1).replace('"AK",', '"AK"').encode(), "of the SDKs: see line 7"),
-        (json.dumps(CONFIG).encode()[:-2], "of the SDKs: see line 1"),
-        (INI.replace("type =", "type").encode(), "of the SDKs: see line 2"),
-        (b"access_key_id = hunter2\n" + INI.encode(), "of the SDKs: see line 1"),
-        ((INI + INI).encode(), "of the SDKs: see line 5"),
-        (INI.replace("= i", "= \xe9hunter2").encode("latin-1"), "is not utf-8 text, see line 3"),
-        (b"\xff\xfe" + b"\x00\xd8" * 3, "is not utf-16-le text, see line 1"),
+        (json.dumps(CONFIG, indent=1).replace('"AK",', '"AK"').encode(), "of the SDKs: correct line 7"),
+        (json.dumps(CONFIG).encode()[:-2], "of the SDKs: correct line 1"),
+        (INI.replace("type =", "type").encode(), "of the SDKs: correct line 2"),
+        (b"access_key_id = hunter2\n" + INI.encode(), "of the SDKs: correct line 1"),
+        ((INI + INI).encode(), "of the SDKs: correct line 5"),
+        (INI.replace("= i", "= \xe9hunter2").encode("latin-1"), "is not utf-8 text in line 3"),
+        (b"\xff\xfe" + b"\x00\xd8" * 3, "is not utf-16-le text in line 1"),
         (b"", "profile 'default' does not exist"),
         (b"{}", "holds no profiles"),
         (b'{"profiles": [3]}', "holds no profiles"),

@@ -256,8 +256,8 @@ def test_oidc(services, config, tmp_path):
     assert "Signature" not in services.calls[0].query
     for name in list(environment)[1:3]:
         message = failure({}, **{key: value for key, value in environment.items() if key != name}).message
-        assert f"{name} is missing" in message
-    assert "ROLE_ARN is missing" in failure({}, **dict(list(environment.items())[1:])).message
+        assert f"No value for {name} in the environment" in message
+    assert "No value for ALIBABA_CLOUD_ROLE_ARN in" in failure({}, **dict(list(environment.items())[1:])).message
     (tmp_path / "token").unlink()
     assert f"{tmp_path / 'token'}" in failure({}, **environment).message
 
@@ -348,7 +348,7 @@ def test_cloud_sso(services, config):
     assert services.seen() == [f"POST {SSO}/cloud-credentials"]
     assert path.read_bytes() == before
     config(sso_profile(cloud_sso_access_token_expire=int(time.time()) - 1))
-    assert "sign in again with: aliyun configure --profile sso --mode CloudSSO" in failure().message
+    assert failure().remedy == "To fix: run aliyun configure --mode CloudSSO --profile sso and sign in."
     services.calls.clear()
     config(sso_profile(cloud_sso_sign_in_url=f"http://{SSO}"))  # the token would be readable on its way
     assert "is not https://HOST" in failure().message
@@ -513,18 +513,21 @@ def refused(services, status, code):
 @pytest.mark.parametrize(
     ("status", "code", "remedy"),
     [
-        (403, "NoPermission", "grant sts:AssumeRole"),
+        (403, "NoPermission", "grant it sts:AssumeRole"),
         (404, "EntityNotExist.Role", "correct the ARN"),
-        (404, "InvalidAccessKeyId.NotFound", "correct the access key"),
+        (404, "InvalidAccessKeyId.NotFound", "correct or enable the access key"),
         (400, "SignatureDoesNotMatch", "correct the secret"),
-        (400, "InvalidParameter.DurationSeconds", "no longer than the maximum"),
-        (500, "InternalError", "check the role"),
+        (400, "InvalidParameter.DurationSeconds", "no more than the maximum"),
+        (400, "InvalidParameter.RoleSessionName", "set role_session_name"),
+        (400, "InvalidTimeStamp.Expired", "set the clock"),
+        (400, "InvalidParameter", "check the role"),
+        (500, "InternalError", "run again later"),
     ],
 )
 def test_a_refusal_of_sts_names_code_and_remedy(services, status, code, remedy):
     error = refused(services, status, code)
-    assert f"RAM role {ROLE}: {STS} refused (HTTP {status}, {code}). To fix: " in error.message
-    assert remedy in error.message
+    assert f"RAM role {ROLE}: {STS} refused (HTTP {status}, {code})." in error.message
+    assert error.remedy.startswith("To fix: ") and remedy in error.remedy
     assert error.request_id == "6894B13B-6D71-4EF5-88FA-F32781734A7F"
     assert (error.code, error.category, error.outcome) == ("CredentialsUnusable", "fix_credentials", "not_sent")
 
@@ -539,7 +542,7 @@ def test_a_token_that_oidc_refuses(services, tmp_path):
     (tmp_path / "token").write_text("another.oidc.CAISsecret")
     environment = {"ALIBABA_CLOUD_ROLE_ARN": ROLE, "ALIBABA_CLOUD_OIDC_PROVIDER_ARN": PROVIDER}
     error = failure({}, ALIBABA_CLOUD_OIDC_TOKEN_FILE=str(tmp_path / "token"), **environment)
-    assert "AuthenticationFail.OIDCToken.Invalid). To fix: get a new token" in error.message
+    assert "AuthenticationFail.OIDCToken.Invalid). To fix: get a new token" in explain(error)
 
 
 @pytest.mark.parametrize(
@@ -592,7 +595,7 @@ def test_junk_is_called_that_and_not_shown(services, config, answer):
 def test_a_code_is_believed_from_sts_only(services):
     services.instead["127.0.0.1"] = (403, {"Code": "secretWords", "RequestId": "x"})
     error = failure({}, ALIBABA_CLOUD_CREDENTIALS_URI=f"http://127.0.0.1:{services.port}/keys")
-    assert "refused (HTTP 403). To fix: correct the URI" in error.message
+    assert "refused (HTTP 403). To fix: correct the URI" in explain(error)
 
 
 def test_nobody_answers(services, config):
@@ -600,17 +603,19 @@ def test_nobody_answers(services, config):
         port = closed.getsockname()[1]
     services.places |= dict.fromkeys(services.places, port)
     config(sso_profile())
-    refused = "cannot be reached (connection refused). Make the service that the message names reachable"
+    refused = "cannot be reached (connection refused). Check the name of the service in the message"
     uri = f"http://127.0.0.1:{port}/CAISsecret"
     for error, words in (
         (failure({**BASE, "role_arn": ROLE}), f"{STS} {refused}"),
         (failure({"ecs_role_name": "r"}), "run on an ECS instance"),
-        (failure({}, ALIBABA_CLOUD_CREDENTIALS_URI=uri), "start what answers there"),
+        (failure({}, ALIBABA_CLOUD_CREDENTIALS_URI=uri), "correct the URI"),
     ):
         assert words in explain(error)
         assert (error.code, error.category, error.outcome) == ("KeyServiceUnreachable", "fix_network", "not_sent")
         assert error.retryable, "a wait goes on over it"
-    assert "sign in again with" in failure().message
+    error = failure()
+    assert "the library got no answer (connection refused). Check DNS" in explain(error)
+    assert (error.code, error.retryable) == ("KeyServiceUnreachable", True)
     assert "not an http or https URL" in failure({}, ALIBABA_CLOUD_CREDENTIALS_URI="CAISsecret").message
 
 
@@ -628,7 +633,9 @@ def test_a_certificate_that_is_not_trusted(services, monkeypatch):
     ca = os.environ["REQUESTS_CA_BUNDLE"]
     monkeypatch.delenv("REQUESTS_CA_BUNDLE")
     error = failure({**BASE, "role_arn": ROLE})
-    assert "not trusted (certificate refused: unable to get local issuer certificate)" in error.message
+    assert (
+        "no certificate that is trusted (certificate refused: unable to get local issuer certificate)" in error.message
+    )
     assert error.remedy.startswith("Set ca_path or REQUESTS_CA_BUNDLE to the certificate of its authority")
     assert (error.code, services.calls) == ("CertificateRefused", [])
     assert keys({**BASE, "role_arn": ROLE, "ca_path": ca})[0] == FIRST, "the remedy, carried out"
@@ -637,15 +644,19 @@ def test_a_certificate_that_is_not_trusted(services, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "environment", "words"),
     [
-        ({**BASE, "role_session_name": "x"}, {}, "role_arn is missing in the options; role_session_name"),
+        ({**BASE, "role_session_name": "x"}, {}, "role_arn is missing in the options, or empty; role_session_name"),
         ({**BASE, "external_id": "x"}, {}, "role_arn is missing"),
         ({"ecs_role_name": "r", "profile": "p"}, {}, "ecs_role_name and profile exclude each other"),
         ({"ecs_role_name": "r", **BASE}, {}, "access key options, ecs_role_name and profile exclude"),
-        ({**BASE, "role_arn": ROLE, "role_session_expiration": 60}, {}, "'60', which is no number of seconds"),
+        (
+            {**BASE, "role_arn": ROLE, "role_session_expiration": 60},
+            {},
+            "cannot last '60' seconds: set role_session_expiration",
+        ),
         (
             {},
             {**BASE_ENVIRONMENT, "ALICLOUD_ASSUME_ROLE_ARN": ROLE, "ALICLOUD_ASSUME_ROLE_SESSION_EXPIRATION": "1h"},
-            "would last '1h', which is no number of seconds",
+            "cannot last '1h' seconds: set role_session_expiration",
         ),
     ],
 )
@@ -659,16 +670,16 @@ def test_half_of_a_setting(services, options, environment, words):
     [
         (
             {"mode": "RamRoleArn", "ram_role_arn": ROLE},
-            "access_key_id and access_key_secret is missing in the profile 'p'",
+            "No value for access_key_id and access_key_secret in the profile 'p'",
         ),
-        ({"mode": "RamRoleArn", **BASE}, "ram_role_arn is missing"),
-        ({"mode": "ChainableRamRoleArn", "ram_role_arn": ROLE}, "source_profile is missing"),
-        ({"mode": "OIDC", "ram_role_arn": ROLE}, "oidc_provider_arn and oidc_token_file is missing"),
+        ({"mode": "RamRoleArn", **BASE}, "No value for ram_role_arn in"),
+        ({"mode": "ChainableRamRoleArn", "ram_role_arn": ROLE}, "No value for source_profile in"),
+        ({"mode": "OIDC", "ram_role_arn": ROLE}, "No value for oidc_provider_arn and oidc_token_file in"),
         ({"mode": "CloudSSO"}, "cloud_sso_sign_in_url"),
-        ({"mode": "OAuth"}, "oauth_access_token is missing"),
-        ({"mode": "OAuth", "oauth_access_token": "x", "oauth_site_type": "MOON"}, "sign in again"),
-        ({"mode": "External"}, "process_command is missing"),
-        ({"mode": "RamRoleArn", **BASE, "ram_role_arn": ROLE, "expired_seconds": "soon"}, "'soon', which is no number"),
+        ({"mode": "OAuth"}, "No value for oauth_access_token in"),
+        ({"mode": "OAuth", "oauth_access_token": "x", "oauth_site_type": "MOON"}, "the library got no keys"),
+        ({"mode": "External"}, "No value for process_command in"),
+        ({"mode": "RamRoleArn", **BASE, "ram_role_arn": ROLE, "expired_seconds": "soon"}, "cannot last 'soon' seconds"),
         ({"mode": "Anonymous"}, "not supported"),
     ],
 )
@@ -718,7 +729,7 @@ def test_without_the_library_the_command_that_installs_it_is_told(services, conf
     monkeypatch.setitem(sys.modules, "alibabacloud_credentials.provider", None)
     error = failure()
     assert error.code == "MissingLibrary"
-    assert f"{sys.executable} -m pip install --upgrade alibabacloud-credentials" in error.message
+    assert f"Run {sys.executable} -m pip install --upgrade alibabacloud-credentials, then" in error.remedy
 
 
 def test_a_library_that_is_too_old(services, config, monkeypatch):
@@ -728,7 +739,7 @@ def test_a_library_that_is_too_old(services, config, monkeypatch):
     config(sso_profile())
     error = failure()
     assert error.code == "MissingLibrary"
-    assert "pip install --upgrade alibabacloud-credentials" in error.message
+    assert "pip install --upgrade alibabacloud-credentials" in error.remedy
 
 
 def test_nothing_is_printed(services, config, tmp_path, capfd, caplog, monkeypatch):
@@ -1024,6 +1035,7 @@ def test_a_redirect_of_a_key_service_reaches_nobody(services, status):
     with ScriptedServer(redirect) as server:
         error = failure({}, **of_uri(server.port))
         assert f"redirects, which is not followed (HTTP {status})" in error.message
+        assert "name the address to which it redirects" in error.remedy
         assert len(server.heads) == 1
     services.instead = dict.fromkeys((STS, METADATA), (status, ""))
     assert "redirects" in failure({**BASE, "role_arn": ROLE}).message

@@ -59,7 +59,7 @@ def test_a_given_endpoint(given, expected):
         ("https://rds.aliyuncs.com/path", None, "without a path"),
         ("rds.aliyuncs.com?x=y", None, "without a path"),
         ("ftp://rds.aliyuncs.com", None, "https://"),
-        ("rds.aliyuncs.com:port", None, "host:port"),
+        ("rds.aliyuncs.com:port", None, "HOST:PORT"),
         (None, None, "region_id is missing"),
         (None, "cn-hangzou", "Did you mean 'cn-hangzhou'?"),
         (None, "CN-HANGZHOU", "not a region"),

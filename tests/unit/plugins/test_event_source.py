@@ -78,7 +78,7 @@ class Watching:
 
     async def events(self, count=1):
         """Return the next events, as (type, id or links, after)."""
-        found = [await asyncio.wait_for(self.queue.get(), 5) for _event in range(count)]
+        found = [await asyncio.wait_for(self.queue.get(), 30) for _event in range(count)]
         self.all += found
         return [(each["type"], each["dr_instance_id"] or each["links"], each["after"]) for each in found]
 
@@ -222,7 +222,7 @@ def test_an_endpoint_that_stops_and_comes_back(rds, watching):
 
     async def whole():
         await gate.open()
-        source = Watching(**NAMED, endpoint=f"http://127.0.0.1:{gate.port}")
+        source = Watching(**NAMED, endpoint=f"http://127.0.0.1:{gate.port}", silent_after=1.5)
         await source.events()
         await gate.shut()
         await source.nothing(0.25)

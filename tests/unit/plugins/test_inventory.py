@@ -357,7 +357,10 @@ def test_keys_may_be_templates_or_in_a_profile(rds, find, monkeypatch, tmp_path)
         ({"regions": ["cn-shanghai"], "filters": {"RegionId": "x"}}, ["filters has RegionId"]),
         ({"regions": ["cn-shanghai"], "filters": {"VpcId": ["a"]}}, ["VpcId"]),
         ({"regions": ["cn-shanghai"], "filter": {"VpcId": "vpc-1"}}, ["There is no option filter"]),
-        ({"regions": ["cn-shanghai"], "access_key_secret": SECRET}, ["access_key_id is missing", "fix_credentials"]),
+        (
+            {"regions": ["cn-shanghai"], "access_key_secret": SECRET},
+            ["No value for access_key_id in the options", "fix_credentials"],
+        ),
         ({"regions": ["cn-shanghai"], "access_key_id": "LTAI", "profile": "x"}, ["CredentialsUnusable"]),
         ({"regions": ["cn-shanghai"], "connect_timeout": 0}, ["connect_timeout 0 must be"]),
         ({"regions": ["cn-shanghai"], "endpoint": "http://example.com"}, ["loopback only"]),
@@ -374,7 +377,7 @@ def test_errors_of_the_service(rds, failure):
     refused = failure(regions=["cn-shanghai"], **{**KEY, "access_key_id": "LTAI5tDenied"})
     assert "cn-shanghai: " in refused and "rds:DescribeDBInstances on dbinstance/*" in refused
     assert "grant_permission" in refused and "request id" in refused
-    assert "Check access_key_id" in failure(regions=["cn-shanghai"], **{**KEY, "access_key_id": "LTAI5tNobody"})
+    assert "Correct access_key_id" in failure(regions=["cn-shanghai"], **{**KEY, "access_key_id": "LTAI5tNobody"})
     assert "fix_network" in failure(regions=["cn-shanghai"], endpoint="http://127.0.0.1:9", **KEY)
 
 

@@ -476,7 +476,7 @@ def test_a_missing_permission_names_what_to_grant(rds, link):
             "fix_credentials",
             "SignatureDoesNot",
         ),
-        ({"access_key_id": "x"}, "fix_credentials", "access_key_secret is missing in the options"),
+        ({"access_key_id": "x"}, "fix_credentials", "No value for access_key_secret in the options"),
         ({"profile": "nobody", "profile_file": "/nonexistent/c.json"}, "fix_credentials", "/nonexistent/c.json"),
         ({"endpoint": "http://rds.aliyuncs.com"}, "fix_input", "loopback"),
         ({"endpoint": "https://u:p@rds.aliyuncs.com"}, "fix_input", "must not hold a user"),
