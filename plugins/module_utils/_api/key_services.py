@@ -194,6 +194,7 @@ def external(command: str, place: str) -> Provider:
     def fetch(_tries: int) -> Fetched:
         quiet: Any = {"stdin": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
         try:
+            # pylint: disable-next=ansible-bad-function; the playbook's process has no AnsibleModule with run_command
             process = subprocess.Popen(shlex.split(command), stdout=subprocess.PIPE, **quiet)
         except (OSError, ValueError, IndexError):
             raise asked.refused("cannot be run") from None

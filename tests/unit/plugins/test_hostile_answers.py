@@ -676,7 +676,9 @@ def heavy():
         "trailers without end": endless(CHUNKED + b"2\r\n{}\r\n0\r\n", b"X-A: b\r\n" * 1000),
         "a bomb": exactly(http(bomb(1), "Content-Encoding: gzip")),
         "a bomb in a bomb": exactly(http(bomb(3), "Content-Encoding: gzip, gzip, gzip")),
-        "a long text": exactly(http('{"Message": "' + "\\ud83d\\ude00" * (MIB // 4) + '"}', status="400 x")),
+        "a long text": exactly(
+            http('{"Code": "x", "Message": "' + "\\ud83d\\ude00" * (MIB // 4) + '"}', status="400 x")
+        ),
         "brackets": exactly(http("[" * (3 * MIB))),
         "lists": exactly(http(b'{"Items": {"DBInstanceAttribute": [' + b"[[]]," * (3 * MIB // 5) + b"1]}}")),
         "objects": exactly(http(b'{"Items": {"DBInstanceAttribute": [' + b'{"a":1},' * (3 * MIB // 8) + b"1]}}")),
