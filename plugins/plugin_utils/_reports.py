@@ -32,8 +32,7 @@ def metrics(results: Mapping[str, Mapping[str, Any]], now: float) -> str:
     lines = []
     for name, text in _HELP.items():
         samples = [sample for instance, result in results.items() for sample in _samples(name, instance, result, now)]
-        if samples:
-            lines += [f"# HELP {name} {text}", f"# TYPE {name} gauge", *samples]
+        lines += _gauge(name, text, samples)
     return "\n".join(lines) + "\n"
 
 
@@ -48,9 +47,12 @@ def drill_metrics(report: Mapping[str, Any], now: float) -> str:
     label = f'dr_instance_id="{_escaped(report.get("production") or report["instance"])}"'
     lines = []
     for (name, text), value in zip(_DRILL_HELP.items(), values, strict=True):
-        if value is not None:
-            lines += [f"# HELP {name} {text}", f"# TYPE {name} gauge", f"{name}{{{label}}} {value}"]
+        lines += _gauge(name, text, [] if value is None else [f"{name}{{{label}}} {value}"])
     return "\n".join(lines) + "\n"
+
+
+def _gauge(name: str, text: str, samples: list[str]) -> list[str]:
+    return [f"# HELP {name} {text}", f"# TYPE {name} gauge", *samples] if samples else []
 
 
 def _samples(name: str, instance: str, result: Mapping[str, Any], now: float) -> Iterator[str]:

@@ -69,7 +69,7 @@ class Promoter:
         """
         order, record = self._order, self._record()
         seen: Seen = drive(look(self._client, self._at, replace(order.question, follow_row=False)))
-        done = Failover(record.report["run"], seen, checks(seen, skip=order.skip_checks), record)
+        done = Failover(seen, checks(seen, skip=order.skip_checks), record)
         try:
             self._carry_out(done)
             done.end(done.change.outcome if done.change else "unknown")

@@ -42,7 +42,6 @@ class Order:
 class Failover:
     """What has happened so far. `said`: sentences about what each side is, as it was read back."""
 
-    run: str
     seen: Seen
     checks: list[Check]
     record: Record
@@ -98,6 +97,11 @@ class Failover:
             "no_writes": round(first - at["fence up"], 3) if "fence up" in at else None,
             "leaves_out": LEFT_OUT,
         }
+
+    @property
+    def run(self) -> str:
+        """The id of this run, as the report and the fence have it."""
+        return str(self.record.report["run"])
 
     @property
     def is_promoted(self) -> bool:

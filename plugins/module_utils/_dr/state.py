@@ -196,7 +196,7 @@ class DrInstanceState:
     @property
     def is_busy(self) -> bool:
         """Whether something works on the instance, or it is not up."""
-        return self.status not in (None, "Running")
+        return is_busy(self.status)
 
     @property
     def ended(self) -> Task | None:
@@ -437,6 +437,11 @@ def describe(source: Source) -> str:
     where = f"{source.address}:{source.port}" if source.address else ""
     instance = f"instance {source.instance_name} in {source.region_id}" if source.instance_name else ""
     return " of ".join(part for part in (where, instance) if part) or f"a source of category {source.category}"
+
+
+def is_busy(status: str | None) -> bool:
+    """Say whether something works on an instance with this status, or it is not up. None: not read."""
+    return status not in (None, "Running")
 
 
 def comparable(value: Any) -> Any:

@@ -7,7 +7,13 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ansible_collections.alicloud.rds.plugins.module_utils._dr.state import DrInstanceState, Source, as_text, describe
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.state import (
+    DrInstanceState,
+    Source,
+    as_text,
+    describe,
+    is_busy,
+)
 
 _STATES = {
     "streaming": "data streams",
@@ -32,7 +38,7 @@ class Side(NamedTuple):
     @property
     def is_busy(self) -> bool:
         """Whether something works on the instance, or it is not up."""
-        return self.status not in (None, "Running")
+        return is_busy(self.status)
 
     def __str__(self) -> str:
         parts = ", ".join(part for part in (self.region_id, self.status or "not asked") if part)
