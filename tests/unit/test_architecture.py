@@ -47,6 +47,7 @@ FLOORS = {
             "role_changes",
             "probe",
             "link",
+            "creation",
             "topology",
         ),
         *(
@@ -65,7 +66,7 @@ FLOORS = {
         ),
     ),
     "_api": (
-        *("client", "pace", "credentials", "credential_library", "key_services", "profiles"),
+        *("client", "pace", "credentials", "credential_library", "key_services", "profile_files", "profiles"),
         *("transport", "endpoints", "signature", "secrets", "errors"),
     ),
 }

@@ -89,7 +89,7 @@ class _Resolver:
             return found
         name, files = profile or self._value("PROFILE"), self._files()
         path = next((path for path in files if os.path.exists(os.path.expanduser(path))), None)
-        return _profiles.read_profile(path or files[0], name) if path or (name and files) else None
+        return _read_profile(path or files[0], name) if path or (name and files) else None
 
     def _files(self) -> list[str]:
         named = self._options.get("profile_file") or self._options.get("profile")
@@ -116,7 +116,7 @@ class _Resolver:
         if mode == "ChainableRamRoleArn":
             if profile.name in seen:
                 raise unusable(f"The {place} is a source_profile of itself.")
-            base = self._provider(_profiles.read_profile(profile.path, fields["source_profile"]), (*seen, profile.name))
+            base = self._provider(_read_profile(profile.path, fields["source_profile"]), (*seen, profile.name))
         elif mode in ("EcsRamRole", "RamRoleArnWithRoleName"):
             if switch := self._switch("ECS_METADATA_DISABLED"):
                 raise unusable(f"{switch} is true, and an ECS role is named ({place}): unset one of them.")
@@ -166,6 +166,13 @@ class _Resolver:
         return variable if value.lower() in ("true", "1") else ""
 
 
+def _read_profile(path: str, name: str | None) -> Profile:
+    # Loaded where it is needed, as the services are.
+    from ansible_collections.alicloud.rds.plugins.module_utils._api.profile_files import read_profile
+
+    return read_profile(path, name)
+
+
 def _kept_in(profile: Profile) -> Provider:
     """Return the keys that a profile holds. A file is read for each request: others renew keys there."""
 
@@ -179,7 +186,7 @@ def _kept_in(profile: Profile) -> Provider:
         nonlocal kept
         if profile.path:
             with suppress(RdsError):  # while it is being written
-                found = _profiles.read_profile(profile.path, profile.name)
+                found = _read_profile(profile.path, profile.name)
                 kept = keys_of(found) if found.mode == profile.mode else kept
         return kept
 

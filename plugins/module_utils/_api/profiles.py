@@ -1,17 +1,13 @@
 # Copyright: (c) 2026, alicloud.rds contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What names credentials, in one form wherever it stands: options, environment, or a file that another tool keeps.
+"""What names credentials, in one form wherever it stands: options, environment, or a file (`profile_files`).
 
-The files are read, never written: ``config.json`` of the CLI (fields: `Profile` in config/profile.go of aliyun-cli),
-and ``credentials.ini`` of the SDKs (provider/profile.py of alibabacloud-credentials). Names are those of the first.
+The names of modes and fields are those of ``config.json`` of the CLI.
 """
 
 from __future__ import annotations
 
-import configparser
-import json
-import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -25,9 +21,8 @@ PLAIN = re.compile(r"(?!(['\"]).*\1$)[!-~]+")
 _NO_KEY = """stands in quotation marks, or holds a blank, a line break or another character that no key has: copy it \
 again without that. Nothing was sent."""
 CLI_FILE = "~/.aliyun/config.json"
-_LONGEST = 1024 * 1024
 # Mode, and the fields that it cannot do without.
-_MODES = """
+MODES = """
 AK access_key_id access_key_secret
 StsToken access_key_id access_key_secret sts_token
 RamRoleArn access_key_id access_key_secret ram_role_arn
@@ -39,21 +34,6 @@ CredentialsURI credentials_uri
 CloudSSO cloud_sso_sign_in_url cloud_sso_account_id cloud_sso_access_config access_token cloud_sso_access_token_expire
 OAuth oauth_access_token
 External process_command
-"""
-# Types and fields in credentials.ini, and here.
-_INI_TYPES = """
-access_key AK
-sts StsToken
-ram_role_arn RamRoleArn
-oidc_role_arn OIDC
-ecs_ram_role EcsRamRole
-"""
-_INI_FIELDS = """
-role_arn ram_role_arn
-role_session_name ram_session_name
-oidc_token_file_path oidc_token_file
-role_name ram_role_name
-security_token sts_token
 """
 # Mode, and its fields with the options, or variables without their prefixes, that hold them. Keys have one prefix.
 OPTIONS = """
@@ -95,7 +75,7 @@ class Profile:
 
     def checked(self) -> Profile:
         """Return the profile if nothing is missing, and if its keys have no character that no key has."""
-        needed = dict(_table(_MODES))[self.mode]
+        needed = dict(table(MODES))[self.mode]
         missing = [self.names.get(name, name) for name in needed if not self.fields.get(name)]
         given = [self.names.get(name, name) for name in needed if self.fields.get(name)]
         where = self.place.split(" ")[0] if self.names else self.place  # for short: options, environment
@@ -120,7 +100,7 @@ def named(values: Mapping[str, Any], rows: str, prefixes: tuple[str, ...] = ("",
 
     :param rows: `OPTIONS` or `VARIABLES`
     """
-    for mode, row in _table(rows):
+    for mode, row in table(rows):
         for some in [(prefix,) for prefix in prefixes] if mode == "AK" else [prefixes]:
             fields, names = {}, {}
             for key, _unused, variables in (part.partition("=") for part in row):
@@ -135,65 +115,8 @@ def named(values: Mapping[str, Any], rows: str, prefixes: tuple[str, ...] = ("",
     return None
 
 
-def read_profile(path: str, name: str | None) -> Profile:
-    """Read profile `name` of a file; None: its current one.
-
-    :raises RdsError: CredentialsUnusable, if there is none, or if it lacks a field that its mode needs
-    """
-    try:
-        current, profiles = _read(path)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, configparser.Error) as error:
-        raise unusable(f"profile_file {path} {_damage(error)}") from None
-    name = name or current
-    fields = next((fields for fields in profiles if fields.get("name") == name), None)
-    if fields is None:
-        has = ", ".join(repr(fields["name"]) for fields in profiles) or "no profiles"
-        raise unusable(f"profile {name!r} does not exist in {path}, which has {has}.")
-    modes = [mode for mode, _fields in _table(_MODES)]
-    wanted = str(fields.get("mode") or ("StsToken" if fields.get("sts_token") else "AK"))  # as the CLI takes it
-    mode = next((mode for mode in modes if mode.lower() == wanted.lower()), wanted)
-    place = f"profile {name!r} ({mode}) of {path}"
-    if mode not in modes:
-        raise unusable(f"The mode of the {place} is not supported. Use one of {', '.join(modes)}.")
-    return Profile(mode, place, fields, {}, name, path).checked()
-
-
-def _read(path: str) -> tuple[str, list[Mapping[str, Any]]]:
-    """Return the name of the current profile and all profiles. The text is UTF-8, or has a byte order mark."""
-    with open(os.path.expanduser(path), "rb") as file:
-        content = file.read(_LONGEST)
-    text = content.decode(json.detect_encoding(content))
-    if not text.lstrip().startswith(("{", "[]", '"')):
-        return "default", _of_ini(text)
-    document = json.loads(text)
-    return str(document.get("current") or "default"), [fields for fields in document["profiles"] if fields["name"]]
-
-
-def _damage(error: Any) -> str:
-    """Say what is wrong with a file, and where; what a parser says is not shown, since it quotes lines."""
-    if isinstance(error, OSError):
-        return f"cannot be read: {error.strerror}."
-    if isinstance(error, UnicodeDecodeError):
-        line = error.object.count(b"\n", 0, error.start) + 1
-        return f"is not {error.encoding} text in line {line}: save it as UTF-8."
-    number = getattr(error, "lineno", None) or next(iter(getattr(error, "errors", ())), (None,))[0]
-    where = f"correct line {number}" if number else "it holds no profiles"
-    return f"is neither a config.json of the CLI nor a credentials.ini of the SDKs: {where}."
-
-
-def _of_ini(text: str) -> list[Mapping[str, Any]]:
-    parser = configparser.ConfigParser(delimiters="=", inline_comment_prefixes=("#",), interpolation=None)
-    parser.default_section = "\n"  # no section is special
-    parser.read_string(text)
-    types, names = ({name: ours[0] for name, ours in _table(table)} for table in (_INI_TYPES, _INI_FIELDS))
-    found: list[Mapping[str, Any]] = []
-    for section in parser.sections():
-        fields = {names.get(name, name): value for name, value in parser[section].items()}
-        found.append({**fields, "name": section, "mode": types.get(fields.get("type", ""), fields.get("type"))})
-    return found
-
-
-def _table(text: str) -> list[tuple[str, list[str]]]:
+def table(text: str) -> list[tuple[str, list[str]]]:
+    """Return the first word and the others of each line."""
     return [(first, rest) for first, *rest in map(str.split, text.strip().splitlines())]
 
 

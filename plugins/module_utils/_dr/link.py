@@ -1,11 +1,10 @@
 # Copyright: (c) 2026, alicloud.rds contributors
 # GNU General Public License v3.0+ (see COPYING or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The replication link: read, plan, create once, wait. Knows no Ansible and no HTTP.
+"""The replication link: read, plan, create once (`creation`), wait. Knows no Ansible and no HTTP.
 
-The API has no ClientToken, so "exactly once" is made here: read first, send one create at the most that may have been
-committed, and where its outcome is not known read again instead of repeating. Sources of API behaviour: the pages of
-CreateReplicationLink, DescribeReplicationLinkLogs and DescribeDBInstanceAttribute (RDS API 2014-08-15).
+Sources of API behaviour: the pages of CreateReplicationLink, DescribeReplicationLinkLogs and
+DescribeDBInstanceAttribute (RDS API 2014-08-15).
 """
 
 from __future__ import annotations
@@ -13,9 +12,9 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import PERHAPS_ANOTHER_RUN, RdsError
+from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
 from ansible_collections.alicloud.rds.plugins.module_utils._api.secrets import scrub
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.follow import Steps, Waiter
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.precheck import (
@@ -33,7 +32,6 @@ from ansible_collections.alicloud.rds.plugins.module_utils._dr.state import (
     DrInstanceState,
     Source,
     Task,
-    as_integer,
     as_text,
     behind,
     comparable,
@@ -42,14 +40,12 @@ from ansible_collections.alicloud.rds.plugins.module_utils._dr.state import (
     read_instance,
     read_state,
     read_tasks,
-    unreadable,
 )
 
-DEFAULT_PORT = 5432
+if TYPE_CHECKING:
+    from ansible_collections.alicloud.rds.plugins.module_utils._dr.creation import Creation
 
-# A link exists: another run may have been faster.
-_PERHAPS_ANOTHER_RUN = PERHAPS_ANOTHER_RUN | {"MirrorInsExists"}
-_BUSY = ("IncorrectDBInstanceState", "InvalideStatus.Format")
+DEFAULT_PORT = 5432
 
 
 @dataclass(frozen=True)
@@ -119,7 +115,8 @@ class ReplicationLinks:
             return (yield from self._follow_plan(plan, state, desired))
         if plan is not None:
             self._reject_used_plan(plan, state, desired)
-        _reject_ineligible_instance(state, desired)
+        creation = self._creation(state, desired)
+        creation.reject_unfit_instance()
         result = LinkResult(
             changed=True, outcome="previewed" if self._dry_run else "created", plan=_plan(plan) if plan else None
         )
@@ -127,7 +124,7 @@ class ReplicationLinks:
         if state.newest is not None and state.newest.status == "failure":
             error = self._task_failed(desired, state.newest, result, "TaskFailed")
             result.warnings.append(f"An earlier attempt failed. {error.message}")
-        return (yield from self._start(state, desired, result, ended))
+        return (yield from self._start(creation, state, desired, result, ended))
 
     def _exists(self, state: DrInstanceState, desired: Desired) -> Steps[bool]:
         """Say whether the link, or a task that creates it, exists. Rows of ended tasks prove nothing."""
@@ -229,8 +226,11 @@ class ReplicationLinks:
 
     # -- creating ----------------------------------------------------------------------------------------------------
 
-    def _create(self, desired: Desired) -> dict[str, Any]:
-        """Send CreateReplicationLink: the only place that does, and the only place where DryRun is set."""
+    def _creation(self, before: DrInstanceState, desired: Desired) -> Creation:
+        """Prepare the create, or dry run: the only place where DryRun is set."""
+        # Loaded where it is needed: a module compiles all that it imports, every time.
+        from ansible_collections.alicloud.rds.plugins.module_utils._dr.creation import Creation
+
         source = desired.source
         parameters = {
             "DBInstanceId": desired.dr_instance_id,
@@ -246,27 +246,17 @@ class ReplicationLinks:
             "TaskName": desired.name,
         }
         given = {name: str(value) for name, value in parameters.items() if value is not None}
-        return self._client.call("CreateReplicationLink", given, repeatable=self._dry_run)
+        return Creation(self._client, self._waiter, before, source, given)
 
     def _start(
-        self, state: DrInstanceState, desired: Desired, result: LinkResult, ended: Task | None
+        self, creation: Creation, state: DrInstanceState, desired: Desired, result: LinkResult, ended: Task | None
     ) -> Steps[LinkResult]:
-        """Create, or dry-run, and wait; where the outcome is not clear, read again instead of repeating."""
-        try:
-            answer = yield from self._create_when_free(state, desired)
-            task_id = 0 if isinstance(answer, DrInstanceState) else _task_id(answer)
-        except RdsError as error:
-            if self._dry_run:
-                raise
-            answer = yield from self._waiter.recover(
-                error, lambda: self._appeared(state, desired), _PERHAPS_ANOTHER_RUN, self._doubt(desired)
-            )
-            result.changed = error.outcome == "unknown"
-        else:
-            result.changed = not isinstance(answer, DrInstanceState)
+        """Create, or dry-run, and wait."""
+        answer, result.changed = yield from creation.start()
         if isinstance(answer, DrInstanceState):
             result.outcome = "adopted"
             return (yield from self._adopt(answer, desired, result, state))
+        task_id = answer["TaskId"]
         result.request_id = as_text(answer.get("RequestId"))
         result.db_instance_id = as_text(answer.get("DBInstanceId")) or desired.dr_instance_id
         name = as_text(answer.get("TaskName")) or desired.name
@@ -283,54 +273,6 @@ class ReplicationLinks:
         link_state = "planned" if self._dry_run else task.link_state
         result.link = link_as_result(desired.dr_instance_id, desired.source, link_state, task)
         return result
-
-    def _create_when_free(self, before: DrInstanceState, desired: Desired) -> Steps[dict[str, Any] | DrInstanceState]:
-        """Create; give an instance on which something else works the settle time to become free, or a link to appear.
-
-        A refusal because of the instance's state did nothing, so sending it again makes no second one.
-        """
-        refusals: list[RdsError] = []
-        elapsed = self._waiter.stopwatch()
-
-        def attempt() -> dict[str, Any] | DrInstanceState | None:
-            try:
-                return self._create(desired)
-            except RdsError as error:
-                is_over = elapsed() >= self._waiter.settle_timeout
-                if error.code not in _BUSY or error.outcome != "refused" or is_over:
-                    raise
-                refusals.append(error)
-            if found := self._appeared(before, desired):
-                return found
-            if self._dry_run and (same := self._running_dry_run(desired)):
-                return {"TaskId": same.task_id, "TaskName": same.task_name, "RequestId": self._client.last_request_id}
-            return None
-
-        steps: Steps[dict[str, Any] | DrInstanceState | None] = self._waiter.settle(attempt)
-        answer = yield from steps
-        if answer is None:
-            raise refusals[-1]
-        return answer
-
-    def _running_dry_run(self, desired: Desired) -> Task | None:
-        """Return a dry run of this very link that is under way: another run's, or ours, its reply lost."""
-        tasks = read_tasks(self._client, desired.dr_instance_id, DRY_RUN)
-        alike = (task for task in tasks if task.status == "running" and not desired.source.differences(task.source))
-        return next(alike, None)
-
-    def _appeared(self, before: DrInstanceState, desired: Desired) -> DrInstanceState | None:
-        """Read whether a link or a task of one has come since `before`."""
-        state = read_state(self._client, desired.dr_instance_id)
-        known = {task.task_id for task in before.tasks}
-        is_new = state.newest is not None and state.newest.task_id not in known
-        return state if state.source or is_new else None
-
-    def _doubt(self, desired: Desired) -> str:
-        return (
-            f"Whether the link of {desired.dr_instance_id} is being created is not known: neither its task log nor the "
-            f"instance showed a new task in {self._waiter.settle_timeout:g} s. The create was not repeated; running "
-            "the same play again reads first, and adopts what it finds."
-        )
 
     def _adopt(
         self, state: DrInstanceState, desired: Desired, result: LinkResult, before: DrInstanceState
@@ -429,27 +371,6 @@ def _reject_primary(state: DrInstanceState) -> None:
         )
 
 
-def _reject_ineligible_instance(state: DrInstanceState, desired: Desired) -> None:
-    """Refuse an instance that cannot become a DR instance, before anything is sent."""
-    name, instance = state.instance_id, state.instance
-    engine, kind, lock = (as_text(instance.get(key)) for key in ("Engine", "DBInstanceType", "LockMode"))
-    reason = None
-    if engine and engine.lower() != "postgresql":
-        reason = f"its engine is {engine}, not PostgreSQL"
-    elif kind in ("Readonly", "Temp"):
-        reason = f"it is a {kind} instance, not a primary one"
-    elif lock and lock != "Unlock":
-        reason = f"it is locked ({lock})"
-    elif name == desired.source.instance_name:
-        reason = "it is the source itself (source_instance_name)"
-    elif desired.source.address and desired.source.address_and_port() == _own_endpoint(instance):
-        reason = "source_address and source_port are its own endpoint"
-    if reason:
-        raise RdsError("InstanceUnfit", f"{name} cannot become the DR instance: {reason}. Nothing was sent.")
-    if state.is_busy:
-        raise RdsError("InstanceBusy", f"{name} is {state.status}, not Running. Nothing was sent.")
-
-
 def _reject_other_source(
     desired: Desired, actual: Source, state: DrInstanceState, what_happened: str, outcome: str
 ) -> None:
@@ -482,14 +403,3 @@ def _note_stage(timeline: list[dict[str, Any]], task: Task, elapsed: float) -> N
     if not timeline or timeline[-1]["stage"] != task.stage:
         timeline.append({"stage": task.stage, "seen_after": round(elapsed, 1), "seconds": 0.0})
     timeline[-1]["seconds"] = round(elapsed - timeline[-1]["seen_after"], 1)
-
-
-def _task_id(answer: dict[str, Any]) -> int:
-    task_id = as_integer(answer.get("TaskId"))
-    if task_id is None:
-        raise unreadable("CreateReplicationLink", "no TaskId in its answer", "unknown")
-    return task_id
-
-
-def _own_endpoint(instance: dict[str, Any]) -> tuple[Any, int | None]:
-    return comparable(as_text(instance.get("ConnectionString"))), as_integer(instance.get("Port"))

@@ -9,7 +9,7 @@ from ansible_collections.alicloud.rds.plugins.module_utils._api import client as
 from ansible_collections.alicloud.rds.plugins.module_utils._api.credentials import Credentials
 from ansible_collections.alicloud.rds.plugins.module_utils._api.endpoints import resolve_endpoint
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
-from ansible_collections.alicloud.rds.plugins.module_utils._dr.link import ReplicationLinks
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.creation import Creation
 from ansible_collections.alicloud.rds.plugins.modules import replication_link_promotion, replication_link_rebuild
 
 from .conftest import ACCOUNT, DR, QUICK, creates
@@ -97,15 +97,15 @@ def test_a_failed_attempt_with_a_plan_does_not_let_the_next_run_do_without(rds, 
 
 def test_a_link_of_another_source_that_comes_while_the_instance_is_busy_is_not_adopted(rds, link, console, monkeypatch):
     rival = rds.add_source(name="rival", accounts=[{**ROLE, "name": "dr_sync", "password": PASSWORD}])
-    create = ReplicationLinks._create
+    create = Creation._create
 
-    def refused_since_a_rival_was_faster(links, desired):
+    def refused_since_a_rival_was_faster(creation):
         if not creates(rds):
             create_from(rds, console, rival)
             raise RdsError("IncorrectDBInstanceState", "busy", http_status=400, outcome="refused")
-        return create(links, desired)
+        return create(creation)
 
-    monkeypatch.setattr(ReplicationLinks, "_create", refused_since_a_rival_was_faster)
+    monkeypatch.setattr(Creation, "_create", refused_since_a_rival_was_faster)
     result = link()
     assert (result["error"]["code"], result["outcome"], result["changed"]) == ("OtherSource", "refused", False)
     assert str(rival["port"]) in result["msg"]
@@ -116,16 +116,16 @@ def test_a_create_whose_answer_was_lost_is_not_called_refused_because_a_rival_ca
     rds, link, console, monkeypatch
 ):
     rival = rds.add_source(name="rival", accounts=[{**ROLE, "name": "dr_sync", "password": PASSWORD}])
-    create = ReplicationLinks._create
+    create = Creation._create
 
-    def lost_and_failed_before_a_rival_came(links, desired):
+    def lost_and_failed_before_a_rival_came(creation):
         try:
-            return create(links, desired)
+            return create(creation)
         finally:
             wait_until_idle(rds)
             create_from(rds, console, rival)
 
-    monkeypatch.setattr(ReplicationLinks, "_create", lost_and_failed_before_a_rival_came)
+    monkeypatch.setattr(Creation, "_create", lost_and_failed_before_a_rival_came)
     rds.add_fault(stage="basebackup", fault="fail", instance=DR)
     rds.add_fault(fault="lost", action="CreateReplicationLink")
     result = link()
