@@ -143,8 +143,8 @@ contact_support: The service lost the instance's host: open a ticket.
 """
 
 _GATEWAY = """
-fix_credentials: Correct access_key_id and access_key_secret, and check that the key is enabled; 'credentials' in the
-result says where they came from.
+fix_credentials: Correct access_key_id and access_key_secret, and check that the key is enabled; 'credentials' in a
+task's result says where they came from.
     404 InvalidAccessKeyId.NotFound, 400 InvalidAccessKeyId.Inactive, 400 InvalidAccessKeySecret, 400
     SignatureDoesNotMatch, 400 IncompleteSignature
 retry_later: Something between here and the service sends requests twice.

@@ -53,7 +53,7 @@ EntityNotExist: correct the ARN of the role: no such role exists
 InvalidParameter.RoleArn: correct the ARN of the role
 InvalidParameter.DurationSeconds: set role_session_expiration (in a profile expired_seconds) to no more than the \
 maximum of the role
-InvalidParameter.RoleSessionName: set role_session_name to 2 to 64 letters, digits or . @ - _
+InvalidParameter.RoleSessionName: set role_session_name to 2 to 32 letters, digits or . @ - _
 InvalidTimeStamp: set the clock of the machine that runs the task (NTP)
 AuthenticationFail.OIDCToken: get a new token whose issuer and audience are those of the OIDC provider
 AuthenticationFail: name the OIDC provider in the trust policy of the role, and check both ARNs
