@@ -69,8 +69,8 @@ class _Resolver:
             text = f"{_NOTHING}, no profile file ({files})."
             unread = ", ".join(name for name in _NOT_READ if self._environment.get(name))
             raise RdsError("CredentialsMissing", f"{text} Set, but not read here: {unread}." if unread else text)
-        is_named = found.place == "options" or self._options.get("profile")
-        if not is_named and not role:  # what is named in a task is not changed by what somebody has exported
+        # What is named in a task is not changed by what somebody has exported.
+        if not role and found.place != "options" and not self._options.get("profile"):
             role = self._exported_role()
         if not role:
             return self._provider(found)
@@ -168,26 +168,23 @@ class _Resolver:
 
 def _read_profile(path: str, name: str | None) -> Profile:
     # Loaded where it is needed, as the services are.
-    from ansible_collections.alicloud.rds.plugins.module_utils._api.profile_files import read_profile
+    from ansible_collections.alicloud.rds.plugins.module_utils._api import profile_files
 
-    return read_profile(path, name)
+    return profile_files.read_profile(path, name)
 
 
 def _kept_in(profile: Profile) -> Provider:
     """Return the keys that a profile holds. A file is read for each request: others renew keys there."""
 
-    def keys_of(profile: Profile) -> Credentials:
-        key, secret, token = (profile.fields.get(name) for name in ("access_key_id", "access_key_secret", "sts_token"))
-        return Credentials(str(key), str(secret), token or None if profile.mode != "AK" else None, profile.place)
-
-    kept = keys_of(profile)
+    kept = profile
 
     def provide() -> Credentials:
         nonlocal kept
-        if profile.path:
+        if kept.path:
             with suppress(RdsError):  # while it is being written
-                found = _read_profile(profile.path, profile.name)
-                kept = keys_of(found) if found.mode == profile.mode else kept
-        return kept
+                found = _read_profile(kept.path, kept.name)
+                kept = found if found.mode == kept.mode else kept
+        key, secret, token = (kept.fields.get(name) for name in ("access_key_id", "access_key_secret", "sts_token"))
+        return Credentials(str(key), str(secret), token or None if kept.mode != "AK" else None, kept.place)
 
     return provide
