@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -157,6 +159,42 @@ def test_per_task(tmp_path, collection):
     for count, cost in growth.items():
         further = 1000 * (cost.median - growth[1].median) / max(1, count - 1)
         print(f"| {count} tasks | {cost.median:.2f} | {further:.0f} |")
+
+
+def test_instructions_per_task(tmp_path, collection):
+    """The same in instructions, which no other work on the machine changes: valgrind counts those of all processes."""
+    valgrind = shutil.which("valgrind")
+    if not valgrind:
+        pytest.skip("valgrind is not installed (apt-get install valgrind)")
+    with Emulator(engine="memory") as rds:
+        link = {"dr_instance_id": "pgm-dr000000000001", "source_address": "127.0.0.1"}
+        link |= {"source_port": rds.sources["onprem"]["port"]}
+        link |= {"replicator_account": "dr_sync", "replicator_password": "Dr-Sync+Passw0rd/1"}
+        environment = playbook_environment(rds, tmp_path) | {"PYTHONHASHSEED": "0"}
+        environment["ANSIBLE_COLLECTIONS_PATH"] += f":{collection}"
+        candidates = {
+            "a module that does nothing": {"bench.mark.empty": {}},
+            "a module that imports requests": {"bench.mark.with_requests": {}},
+            "replication_link through its module": {"alicloud.rds.replication_link": link},
+        }
+        command = [valgrind, "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"]
+        command += ["--trace-children=yes", f"--log-file={tmp_path}/%p.count", sys.executable]
+
+        def count(task: dict[str, Any], tasks: int) -> int:
+            path = playbook(tmp_path, task, tasks, ANOTHER_PYTHON)
+            program = str(Path(sys.executable).with_name("ansible-playbook"))
+            measure([*command, program, str(path)], cwd=tmp_path, env=environment)
+            logs = list(tmp_path.glob("*.count"))
+            found = [re.search(r"I +refs: +([0-9,]+)", log.read_text()) for log in logs]
+            for log in logs:
+                log.unlink()
+            return sum(int(each[1].replace(",", "")) for each in found if each)
+
+        count(candidates["replication_link through its module"], 1)  # makes the link
+        each = {name: (count(task, 6) - count(task, 2)) / 4 for name, task in candidates.items()}
+    print("\n\n| one further task of a play | millions of instructions | to an empty module |\n| --- | --- | --- |")
+    for name, value in each.items():
+        print(f"| {name} | {value / 1e6:.0f} | {value / each['a module that does nothing']:.2f} |")
 
 
 SDK_LOOP = """
