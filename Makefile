@@ -37,10 +37,10 @@ matrix: ## make test with the oldest and the newest ansible-core, in copies
 	@tests/tools/matrix.sh $(MATRIX)
 
 unit: setup ## unit tests, the quick ones: the inner loop
-	@$(PYTEST) -n 3 -m "not thorough" tests/unit
+	@$(PYTEST) -n 3 --dist worksteal -m "not thorough" tests/unit
 
-thorough: setup ## fault matrix and hostile answers, at length
-	@$(PYTEST) -n 2 -m thorough tests/unit
+thorough: setup ## the other unit tests: fault matrix, hostile answers, and all that waits
+	@$(PYTEST) -n 2 --dist worksteal -m thorough tests/unit
 
 model: setup ## 300 random histories; MODEL_EXAMPLES=20000 make model runs more
 	@$(PYTEST) -n 2 tests/model

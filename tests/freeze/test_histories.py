@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.info import INFO
+from rds_emulator.client import Emulator
 from tests.freeze.draw import FILE, PASSWORDS, Step
 from tests.freeze.recorder import from_journal, frozen
 from tests.model import test_model
-from tests.model.test_model import DEFAULTS, DR, INFO_DEFAULTS, OUR_KEY, PATIENCE, WORLD, History, Kept
+from tests.model.test_model import DEFAULTS, DR, INFO_DEFAULTS, OUR_KEY, PATIENCE, WORLD, History
 
 HISTORIES: list[list[Step]] = json.loads(FILE.read_text(encoding="utf-8"))
 SECRET_OF = {name: secret for secret, name in PASSWORDS.items()}
@@ -73,13 +74,13 @@ class Lockstep(History):
 
 
 @pytest.fixture(scope="module")
-def world() -> Iterator[Kept]:
-    with Kept(seed=WORLD, engine="memory") as rds:
+def world() -> Iterator[Emulator]:
+    with Emulator(seed=WORLD, engine="memory") as rds:
         yield rds
 
 
 @pytest.mark.parametrize("number", range(len(HISTORIES)))
-def test_a_history(world: Kept, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_history(world: Emulator, number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(test_model, "event", lambda _text: None)  # statistics of hypothesis, which does not run here
     history = Lockstep(world)
     try:

@@ -7,10 +7,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from .test_model import WORLD, Kept
+from rds_emulator.client import Emulator
+
+from .test_model import WORLD
 
 
 @pytest.fixture(scope="session")
-def world() -> Iterator[Kept]:
-    with Kept(seed=WORLD, engine="memory") as rds:
+def world() -> Iterator[Emulator]:
+    with Emulator(seed=WORLD, engine="memory") as rds:
         yield rds

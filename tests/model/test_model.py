@@ -23,7 +23,6 @@ import base64
 import contextlib
 import functools
 import html
-import http.client
 import itertools
 import json
 import os
@@ -214,25 +213,6 @@ SECRETS = {
 }
 
 
-class Kept(Emulator):
-    """An emulator that is driven over one kept connection, which costs half as much as one for each request."""
-
-    def _call(self, method: str, path: str, body: Any = None) -> Any:
-        if not hasattr(self, "_kept"):
-            self._kept = http.client.HTTPConnection(*self._address, timeout=PATIENCE)
-        headers = {} if body is None else {"Content-Type": "application/json"}
-        payload = None if body is None else json.dumps(body)
-        self._kept.request(method, f"/_emulator/{path}", payload, headers)
-        answer = self._kept.getresponse()
-        content = json.loads(answer.read())
-        assert answer.status == 200, f"{method} {path}: {content}"
-        return content
-
-    def add_faults(self, rules: list[dict[str, Any]]) -> None:
-        if rules:
-            self._call("POST", "faults", rules)
-
-
 @dataclass
 class Run:
     """A run of the collection, and what it reported."""
@@ -268,7 +248,7 @@ class History(RuleBasedStateMachine):
 
     in_list = False  # whether links are made by the module that takes a list
 
-    def __init__(self, rds: Kept) -> None:
+    def __init__(self, rds: Emulator) -> None:
         super().__init__()
         rds.reset()
         self.rds = rds
@@ -567,7 +547,8 @@ class History(RuleBasedStateMachine):
         time.sleep(seconds / SPEED)
 
     def arm(self, faults: list[dict[str, Any]]) -> None:
-        self.rds.add_faults(faults)
+        for fault in faults:
+            self.rds.add_fault(**fault)
         self.late = self.late or any(fault["fault"] == "delay" for fault in faults)
 
     def limits(self) -> dict[str, Any]:
@@ -797,7 +778,7 @@ def watched(base: type) -> Any:
 
 
 @pytest.mark.parametrize("shard", range(SHARDS))
-def test_any_history(world: Kept, shard: int) -> None:
+def test_any_history(world: Emulator, shard: int) -> None:
     def history() -> History:
         state = History(world)
         state.in_list = shard % 2 == 1

@@ -22,9 +22,10 @@ from hypothesis.stateful import initialize, rule
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.info import INFO
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.links import LINK
 from ansible_collections.alicloud.rds.plugins.module_utils._ansible.roles import PROMOTION, REBUILD
+from rds_emulator.client import Emulator
 
 from . import test_model as one
-from .test_model import DR, OTHER_DR, RDS_SOURCE, SPEED, History, Kept
+from .test_model import DR, OTHER_DR, RDS_SOURCE, SPEED, History
 
 OPERATIONS = {"apply": LINK, "promote": PROMOTION, "rebuild": REBUILD, "info": INFO}
 WRITES = {"apply": "CreateReplicationLink", "promote": "DeleteReplicationLink", "rebuild": "RebuildReplicationLink"}
@@ -136,7 +137,7 @@ class Verbs(History):
 
     preview = apply_plan = apply_in_doubt = None  # rules of the smaller model
 
-    def __init__(self, rds: Kept) -> None:
+    def __init__(self, rds: Emulator) -> None:
         super().__init__(rds)
         self.acts: list[Run] = []
         self.act: Run | None = None
@@ -536,5 +537,5 @@ class Verbs(History):
 
 
 @pytest.mark.parametrize("shard", range(one.SHARDS))
-def test_any_history_of_all_verbs(world: Kept, shard: int) -> None:
+def test_any_history_of_all_verbs(world: Emulator, shard: int) -> None:
     one.run_histories(lambda: Verbs(world), shard)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import tomllib
 import yaml
 
@@ -133,6 +134,7 @@ def test_sanity_makes_no_exceptions():
     assert list(ROOT.glob("tests/sanity/ignore*")) == []
 
 
+@pytest.mark.thorough
 def test_editors_format_as_ruff_does():
     settings = text_of(".editorconfig")
     assert f"max_line_length = {tomllib.loads(text_of('pyproject.toml'))['tool']['ruff']['line-length']}\n" in settings
@@ -166,6 +168,7 @@ def builder(*words: str) -> str:
     return done.stdout
 
 
+@pytest.mark.thorough
 def test_ansible_builder_takes_the_execution_environment(tmp_path):
     builder("create", "--context", str(tmp_path))
     (recipe,) = [path for path in tmp_path.iterdir() if path.is_file()]
@@ -176,6 +179,7 @@ def test_ansible_builder_takes_the_execution_environment(tmp_path):
     ]
 
 
+@pytest.mark.thorough
 def test_ansible_builder_finds_what_the_collection_needs():
     found = yaml.safe_load(builder("introspect", str(ROOT / ".build/link")))
     packages = {re.split(r"[>=\[ ]", line)[0]: line.split(" ")[0] for line in found["python"]}

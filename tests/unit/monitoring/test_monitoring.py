@@ -48,6 +48,7 @@ def test_promtool_takes_the_alerts():
     assert "SUCCESS: 7 rules found" in promtool("check", "rules", str(ALERTS))
 
 
+@pytest.mark.thorough
 def test_the_alerts_come_when_they_must_and_only_then(tmp_path):
     text = (Path(__file__).parent / "alerts.yml").read_text("utf-8").replace("RULES", str(ALERTS))
     (tmp_path / "alerts.yml").write_text(text)

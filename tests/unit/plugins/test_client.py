@@ -88,6 +88,7 @@ TRANSPORT = [
 
 
 @pytest.mark.parametrize("rule", TRANSPORT, ids=lambda rule: f"{rule['fault']}-{rule.get('content', '')}")
+@pytest.mark.thorough
 def test_a_read_is_repeated_after_a_bad_answer(rds, connect, rule):
     client = connect(read_timeout=0.5)
     rds.add_fault(action="DescribeDBInstanceAttribute", **rule)
@@ -96,6 +97,7 @@ def test_a_read_is_repeated_after_a_bad_answer(rds, connect, rule):
 
 
 @pytest.mark.parametrize("rule", TRANSPORT, ids=lambda rule: f"{rule['fault']}-{rule.get('content', '')}")
+@pytest.mark.thorough
 def test_a_write_is_not_repeated_after_a_bad_answer(rds, connect, rule):
     rds.add_fault(action="CreateReplicationLink", **rule)
     error = failure(write, connect(read_timeout=0.5))
@@ -156,6 +158,7 @@ def test_an_error_body_with_status_200_is_an_error(rds, connect):
 
 
 @pytest.mark.parametrize("part", ["body", "headers"])
+@pytest.mark.thorough
 def test_a_drip_ends_at_the_deadline(rds, connect, part):
     rds.add_fault(fault="drip", part=part, seconds=0.1)
     began = time.monotonic()
@@ -165,6 +168,7 @@ def test_a_drip_ends_at_the_deadline(rds, connect, part):
 
 
 @pytest.mark.parametrize("rule", [{"fault": "huge", "mib": 40}, {"fault": "gzip_bomb", "mib": 200}])
+@pytest.mark.thorough
 def test_an_answer_without_end_is_cut_off(rds, connect, rule):
     rds.add_fault(**rule)
     error = failure(write, connect())

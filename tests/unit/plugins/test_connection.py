@@ -88,6 +88,7 @@ def test_the_region_of_the_environment(prefix, name):
 
 
 @pytest.mark.parametrize("name", ["wait_timeout", "wait_interval", "settle_timeout"])
+@pytest.mark.thorough
 def test_a_time_may_be_infinite(rds, link, name):
     rds.add_fault(stage="basebackup", fault="slow", seconds=0.4)
     result = link(**{name: float("inf")})

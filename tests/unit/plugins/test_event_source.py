@@ -23,6 +23,8 @@ from ansible_collections.alicloud.rds.plugins.module_utils._ansible.watching imp
 from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
 from rds_emulator.client import Emulator
 
+pytestmark = pytest.mark.thorough  # rounds, delays and restarts take their time
+
 ROOT = Path(__file__).resolve().parents[3]
 SOURCE = ROOT / ".build/link/ansible_collections/alicloud/rds/extensions/eda/plugins/event_source"
 SOURCE /= "replication_link_watch.py"

@@ -198,6 +198,7 @@ def test_after_a_lost_reply_the_instance_is_read_and_nothing_is_sent_again(linke
     assert len(writes(linked)) == 1
 
 
+@pytest.mark.thorough
 def test_a_request_that_never_took_effect_ends_as_unknown_and_is_not_repeated(linked, promote):
     linked.add_fault(fault="status", http_status=502, action="DeleteReplicationLink")
     failed = promote(measured_lag_bytes=0)
@@ -207,6 +208,7 @@ def test_a_request_that_never_took_effect_ends_as_unknown_and_is_not_repeated(li
     assert promote(measured_lag_bytes=0)["outcome"] == "promoted"
 
 
+@pytest.mark.thorough
 def test_a_promotion_that_fails_says_that_the_link_is_still_there(linked, promote):
     linked.add_fault(stage="promote", fault="fail")
     failed = promote(mode="forced", confirm=DR)
@@ -215,6 +217,7 @@ def test_a_promotion_that_fails_says_that_the_link_is_still_there(linked, promot
     assert promote(mode="forced", confirm=DR)["outcome"] == "promoted"
 
 
+@pytest.mark.thorough
 def test_a_wait_that_ends_is_taken_up_by_the_next_run(linked, promote):
     linked.add_fault(stage="promote", fault="hold")
     late = promote(measured_lag_bytes=0, wait_timeout=0.3)
@@ -258,12 +261,14 @@ def test_only_a_broken_link_is_rebuilt(linked, rebuild):
 
 
 @pytest.mark.parametrize("slowness", [0, 0.3])
+@pytest.mark.thorough
 def test_a_rebuild_that_is_confirmed_is_sent_whatever_the_log_says(linked, rebuild, slowness):
     linked.add_fault(stage="basebackup", task_type="rebuild", fault="slow", seconds=slowness)
     done = rebuild(confirm=DR)
     assert done["outcome"] == "rebuilt" and done["changed"] and len(writes(linked)) == 1
 
 
+@pytest.mark.thorough
 def test_a_link_of_which_the_log_does_not_tell_is_rebuilt_if_confirmed(linked, rebuild):
     linked.add_fault(**SILENT_LOG)
     refused = rebuild()
@@ -274,6 +279,7 @@ def test_a_link_of_which_the_log_does_not_tell_is_rebuilt_if_confirmed(linked, r
     assert done["outcome"] == "rebuilt" and done["changed"]
 
 
+@pytest.mark.thorough
 def test_a_rebuild_that_fails_leaves_the_link_and_says_so(linked, rebuild):
     linked.break_link(DR, "source_gone")
     failed = rebuild()

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -74,6 +75,7 @@ class Service:
 
 @settings(max_examples=300, deadline=None)
 @given(st.data(), st.booleans(), st.sampled_from(["planned", "forced", "rebuild"]))
+@pytest.mark.thorough
 def test_any_story_ends_in_one_clear_result_and_at_most_one_request(data, check_mode, verb):
     service, now = Service(data), [0.0]
     changes = RoleChanges(service, Waiter(4, 1, 2, clock=lambda: now[0]), check_mode=check_mode)

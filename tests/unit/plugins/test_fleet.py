@@ -184,6 +184,7 @@ def test_an_unknown_key_is_refused_and_no_secret_of_an_entry_is_shown(fleet, run
 # -- many at once ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_two_controllers_at_once_make_each_link_once_within_the_services_limit():
     """Together they ask for twice what the service permits: throttling slows both down and fails nothing."""
     with Emulator(seed=seed(30, limits={"CreateReplicationLink": "20 per second"}), engine="memory") as rds:
@@ -242,6 +243,7 @@ def test_a_pace_gives_way_and_recovers():
     assert now[0] - began == pytest.approx(1.0)
 
 
+@pytest.mark.thorough
 def test_an_interrupt_ends_the_task_at_once_and_nothing_more_is_sent():
     asked: list[str] = []
 
@@ -271,6 +273,7 @@ print(json.dumps(run(LINKS, json.load(open(sys.argv[1])), check_mode=False, diff
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=["interrupt", "kill"])
+@pytest.mark.thorough
 def test_killed_in_the_middle_the_next_run_converges_and_makes_nothing_twice(fleet, tmp_path, how):
     fleet.add_fault(stage="basebackup", fault="hold", times=SIZE)
     (tmp_path / "options.json").write_text(json.dumps({**DEFAULTS, **options(fleet, creates_per_second=20.0)}))
@@ -293,6 +296,7 @@ def test_killed_in_the_middle_the_next_run_converges_and_makes_nothing_twice(fle
     assert made == Counter(NAMES)
 
 
+@pytest.mark.thorough
 def test_a_link_takes_little_memory():
     size = 100
     with Emulator(seed=seed(size), engine="memory") as rds:
@@ -329,6 +333,7 @@ def test_progress_is_one_line_for_all(fleet, monkeypatch):
 
 
 @pytest.mark.parametrize("at_once", [1, 3, 40, None])
+@pytest.mark.thorough
 def test_no_more_have_begun_than_may_be_at_work_at_once(at_once):
     """Each may hold sessions at a server while it waits."""
     lock, at_work, most = threading.Lock(), 0, 0

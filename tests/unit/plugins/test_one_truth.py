@@ -160,6 +160,7 @@ def test_the_same_rds_source_by_another_endpoint_is_the_same_link(rds, play):
 
 
 @pytest.mark.parametrize("verb", ["promotion", "rebuild"])
+@pytest.mark.thorough
 def test_one_failed_poll_while_the_instance_is_busy_is_tolerated(rds, link, play, verb):
     link()
     rds.break_link(DR, "wal_removed")
@@ -175,6 +176,7 @@ def test_one_failed_poll_while_the_instance_is_busy_is_tolerated(rds, link, play
     assert writes(rds) == []
 
 
+@pytest.mark.thorough
 def test_a_4xx_without_the_services_word_leaves_the_outcome_unknown(rds, link):
     answer = {"http_status": 408, "body": {"error": "request timeout"}}
     rds.add_fault(fault="body", action="CreateReplicationLink", where="after", **answer)

@@ -74,6 +74,7 @@ def test_a_port_where_nobody_listens():
     assert (error.kind, error.sqlstate) == ("refused", None)
 
 
+@pytest.mark.thorough
 def test_a_server_that_takes_no_connections():
     with closing(socket.create_server(("127.0.0.1", 0), backlog=0)) as full:
         port, waiting = full.getsockname()[1], []
@@ -119,6 +120,7 @@ def test_no_way_to_a_server(monkeypatch):
 # -- what is no PostgreSQL, or does not talk ---------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 def test_a_server_that_is_silent():
     with ScriptedPostgres(wait_for_the_end) as server:
         started = time.monotonic()

@@ -73,6 +73,7 @@ def test_a_fault_of_the_display_ends_nothing():
 
 
 @pytest.mark.parametrize("again", [False, True])
+@pytest.mark.thorough
 def test_a_wait_tells_of_each_stage(rds, run_as_action, monkeypatch, again):
     """Whether this run created the link or found it under way, the person in front of it sees the same."""
     told = []

@@ -251,6 +251,7 @@ def attempt(world, monkeypatch, settings):
 
 
 @pytest.mark.parametrize("case", NETWORK)
+@pytest.mark.thorough
 def test_a_mistake_of_the_network(world, monkeypatch, case):
     mistake, mended = NETWORK[case](world)
     result = attempt(world, monkeypatch, mistake)
@@ -515,6 +516,7 @@ NAMED_OTHERWISE = {
 
 
 @pytest.mark.parametrize("case", KEYS)
+@pytest.mark.thorough
 def test_a_mistake_of_keys(services, ask, case):
     mistake, mended = KEYS[case]
     text = failure(ask, mistake)

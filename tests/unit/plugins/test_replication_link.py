@@ -345,6 +345,7 @@ def test_a_warning_of_a_check_is_a_warning_of_the_task(rds, link):
     ],
     ids=str,
 )
+@pytest.mark.thorough
 def test_whatever_the_service_turns_out_to_answer(rds, link, quirks):
     rds.set_quirks(**quirks)
     assert len(link(check_mode=True)["checks"]) > 10
@@ -364,6 +365,7 @@ def test_wait_false_polls_nothing(rds, link):
     assert actions(rds) == [*READS, "CreateReplicationLink"]
 
 
+@pytest.mark.thorough
 def test_a_time_out_says_where_it_stands_and_the_next_run_resumes(rds, link):
     rds.add_fault(stage="basebackup", fault="hold", instance=DR)
     result = link(wait_timeout=0.6)
@@ -398,6 +400,7 @@ def test_a_lost_reply_is_adopted_and_not_repeated(rds, link):
     assert len(creates(rds)) == 1
 
 
+@pytest.mark.thorough
 def test_a_create_of_unknown_outcome_says_so_and_the_next_run_converges(rds, link):
     rds.add_fault(fault="status", http_status=502, content="html", action="CreateReplicationLink")
     result = link()
@@ -411,6 +414,7 @@ def run_once(rds, options):
     return run(LINK, options, check_mode=False, diff=False, environment=rds.environment)
 
 
+@pytest.mark.thorough
 def test_two_runs_at_once_make_one_link(rds):
     defaults = {name: spec.get("default") for name, spec in REPLICATION_LINK["argument_spec"].items()}
     source = {"source_address": "127.0.0.1", "source_port": rds.sources["onprem"]["port"]}
@@ -434,6 +438,7 @@ def test_two_runs_at_once_make_one_link(rds):
 
 
 @pytest.mark.parametrize("row", DOCUMENTED, ids=lambda row: row["code"])
+@pytest.mark.thorough
 def test_every_documented_error_is_told_with_its_remedy(rds, link, row):
     rule = {"code": row["code"], "message": row["message"], "http_status": row["http_status"]}
     rds.add_fault(fault="error", action="CreateReplicationLink", **rule)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from .conftest import DR
 
 
@@ -33,6 +35,7 @@ def test_filters_by_type_id_and_name(rds, link, info):
     assert info(task_id=424242)["tasks"] == []
 
 
+@pytest.mark.thorough
 def test_all_pages_are_read(rds, link, info):
     rds.set_quirks(detail_credentials="masked")
     previews = [link(check_mode=True)["task_id"] for number in range(35)]

@@ -85,6 +85,7 @@ def code_of(result):
 
 
 @pytest.mark.parametrize(("name", "value"), CASES, ids=[f"{name}={value}" for name, value in CASES])
+@pytest.mark.thorough
 def test_every_unknown_is_told_and_coped_with(rds, run_as_action, monkeypatch, name, value):
     for variable, content in rds.environment.items():
         monkeypatch.setenv(variable, content)
@@ -123,6 +124,7 @@ def test_every_unknown_is_told_and_coped_with(rds, run_as_action, monkeypatch, n
     assert not [secret for secret in (ACCOUNT["replicator_password"], "Wr0ng+one") if secret in shown]
 
 
+@pytest.mark.thorough
 def test_a_link_that_no_instance_tells_of_is_found_useless_but_safe(rds, run_as_action, monkeypatch):
     for variable, content in rds.environment.items():
         monkeypatch.setenv(variable, content)
@@ -137,6 +139,7 @@ def test_a_link_that_no_instance_tells_of_is_found_useless_but_safe(rds, run_as_
     assert len(creates(rds)) == 1
 
 
+@pytest.mark.thorough
 def test_an_old_plan_does_not_undo_a_promotion_though_ids_fall(rds, run_as_action, monkeypatch):
     for variable, content in rds.environment.items():
         monkeypatch.setenv(variable, content)

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,6 +29,7 @@ from .seed import load
 PAIR = Path(__file__).parent / "seeds" / "pair.yml"
 _START = 60.0  # seconds
 _STOP = 20.0
+_KEPT = 60.0  # that an idle connection is used again; the server closes it after 300
 
 
 class EmulatorError(RuntimeError):
@@ -46,6 +49,7 @@ class Emulator:
         """`seed` is a file or the seed itself; `port` 0 is any free one."""
         self._seed, self._engine, self._port, self._log = seed, engine, port, log_requests
         self._process: subprocess.Popen[bytes] | None = None
+        self._kept = threading.local()  # its connection for control requests
         self.endpoint = ""
         self.environment: dict[str, str] = {}  # what a client needs: endpoint, key, region
         self.instances: dict[str, dict[str, Any]] = {}  # id -> {"host", "port", ...}
@@ -237,17 +241,26 @@ class Emulator:
         self.environment = {"ALIBABA_CLOUD_RDS_ENDPOINT": self.endpoint, **answer["environment"]}
 
     def _call(self, method: str, path: str, body: Any = None) -> Any:
-        connection = http.client.HTTPConnection(*self._address, timeout=120)
+        payload = None if body is None else json.dumps(body)
+        headers = {} if body is None else {"Content-Type": "application/json"}
         try:
-            payload = None if body is None else json.dumps(body)
-            headers = {} if body is None else {"Content-Type": "application/json"}
-            connection.request(method, f"/_emulator/{path}", payload, headers)
-            answer = connection.getresponse()
-            content = json.loads(answer.read())
+            answer, content = self._exchange(method, f"/_emulator/{path}", payload, headers)
         except OSError as error:
             raise EmulatorError(f"the emulator does not answer ({error}): {self.stderr()}") from None
-        finally:
-            connection.close()
         if answer.status != 200:
             raise EmulatorError(f"{method} {path}: {content.get('error', answer.status)}")
         return content
+
+    def _exchange(self, *request: Any) -> tuple[http.client.HTTPResponse, Any]:
+        """Send a request on this thread's connection, or on a new one if that has been idle for long."""
+        owner = (os.getpid(), self._address)
+        connection = getattr(self._kept, "connection", None) if getattr(self._kept, "owner", None) == owner else None
+        self._kept.connection = None
+        if connection is None or time.monotonic() > self._kept.until:
+            connection = http.client.HTTPConnection(*self._address, timeout=120)
+        connection.request(*request)
+        answer = connection.getresponse()
+        content = json.loads(answer.read())
+        if not answer.will_close:
+            self._kept.connection, self._kept.owner, self._kept.until = connection, owner, time.monotonic() + _KEPT
+        return answer, content
