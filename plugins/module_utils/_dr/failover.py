@@ -22,7 +22,7 @@ from ansible_collections.alicloud.rds.plugins.module_utils._dr.follow import dri
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.inspection import look
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.postgres import PostgresError, Session, quoted
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.precheck import failed, listed
-from ansible_collections.alicloud.rds.plugins.module_utils._dr.promotion import NOTHING_LOST, Failover, Order
+from ansible_collections.alicloud.rds.plugins.module_utils._dr.promotion import Failover, Order
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.record import Keep, Record
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.role_changes import (
     Guards,
@@ -358,8 +358,8 @@ class Promoter:
                 raise RdsError("TransactionsAfterFence", text, outcome="unknown")
             done.warnings.append(text)
         elif done.loss is None:
-            is_shut = found is not None and found.is_set
-            done.loss = NOTHING_LOST if is_shut else f"Nothing until {old.name} was read last. It is not fenced."
+            done.is_lossless = found is not None and found.is_set
+            done.loss = _NOTHING if done.is_lossless else f"Nothing until {old.name} was read last. It is not fenced."
 
     def _session(self, end: End) -> Session:
         session = fences.session_at(self._order.question.logins, end, "a promotion")
@@ -367,4 +367,5 @@ class Promoter:
         return session
 
 
+_NOTHING = "Nothing: the last byte was replayed, and no transaction began at the old primary, which is fenced."
 _XMAX = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text"

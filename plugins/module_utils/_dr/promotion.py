@@ -17,8 +17,6 @@ from ansible_collections.alicloud.rds.plugins.module_utils._dr.record import LEF
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.role_changes import RoleChangeResult
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.seen import Seen
 
-NOTHING_LOST = "Nothing: the last byte was replayed, and no transaction began at the old primary, which is fenced."
-
 
 @dataclass(frozen=True)
 class Order:
@@ -50,6 +48,7 @@ class Failover:
     change: RoleChangeResult | None = None
     lost: int | None = None  # transactions that began at the old primary after the fence; None: not known
     loss: str | None = None  # what is known of data that was lost, in a sentence
+    is_lossless: bool = False  # the last byte was replayed, and the old primary is fenced and has begun nothing since
     said: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
@@ -68,7 +67,7 @@ class Failover:
             "checks": {"before": [check._asdict() for check in self.checks]},
             "digest": self.digest,
             "loss": self.loss,
-            "rpo": {"seconds": 0.0, "rows": 0} if self.loss == NOTHING_LOST else None,
+            "rpo": {"seconds": 0.0, "rows": 0} if self.is_lossless else None,
             "rto": self._recovery(),
             "said": [*self.warnings, *self.said],
             "remaining": self._remaining() if self.is_promoted else None,
