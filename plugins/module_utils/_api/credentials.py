@@ -176,15 +176,18 @@ def _read_profile(path: str, name: str | None) -> Profile:
 def _kept_in(profile: Profile) -> Provider:
     """Return the keys that a profile holds. A file is read for each request: others renew keys there."""
 
-    kept = profile
+    def keys_of(profile: Profile) -> Credentials:
+        key, secret, token = (profile.fields.get(name) for name in ("access_key_id", "access_key_secret", "sts_token"))
+        return Credentials(str(key), str(secret), token or None if profile.mode != "AK" else None, profile.place)
+
+    kept = keys_of(profile)
 
     def provide() -> Credentials:
         nonlocal kept
-        if kept.path:
+        if profile.path:
             with suppress(RdsError):  # while it is being written
-                found = _read_profile(kept.path, kept.name)
-                kept = found if found.mode == kept.mode else kept
-        key, secret, token = (kept.fields.get(name) for name in ("access_key_id", "access_key_secret", "sts_token"))
-        return Credentials(str(key), str(secret), token or None if kept.mode != "AK" else None, kept.place)
+                found = _read_profile(profile.path, profile.name)
+                kept = keys_of(found) if found.mode == profile.mode else kept
+        return kept
 
     return provide

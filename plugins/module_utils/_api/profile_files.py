@@ -12,7 +12,7 @@ from __future__ import annotations
 import configparser
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ansible_collections.alicloud.rds.plugins.module_utils._api.profiles import MODES, Profile, table, unusable
@@ -64,7 +64,7 @@ def _read(path: str) -> tuple[str, list[Mapping[str, Any]]]:
         content = file.read(_LONGEST)
     text = content.decode(json.detect_encoding(content))
     if not text.lstrip().startswith(("{", "[]", '"')):
-        return "default", _of_ini(text)
+        return "default", list(_of_ini(text))
     document = json.loads(text)
     return str(document.get("current") or "default"), [fields for fields in document["profiles"] if fields["name"]]
 
@@ -81,13 +81,11 @@ def _damage(error: Any) -> str:
     return f"is neither a config.json of the CLI nor a credentials.ini of the SDKs: {where}."
 
 
-def _of_ini(text: str) -> list[Mapping[str, Any]]:
+def _of_ini(text: str) -> Iterator[Mapping[str, Any]]:
     parser = configparser.ConfigParser(delimiters="=", inline_comment_prefixes=("#",), interpolation=None)
     parser.default_section = "\n"  # no section is special
     parser.read_string(text)
     types, names = ({name: ours[0] for name, ours in table(rows)} for rows in (_INI_TYPES, _INI_FIELDS))
-    found: list[Mapping[str, Any]] = []
     for section in parser.sections():
         fields = {names.get(name, name): value for name, value in parser[section].items()}
-        found.append({**fields, "name": section, "mode": types.get(fields.get("type", ""), fields.get("type"))})
-    return found
+        yield {**fields, "name": section, "mode": types.get(fields.get("type", ""), fields.get("type"))}
