@@ -15,7 +15,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -49,7 +48,7 @@ class Emulator:
         """`seed` is a file or the seed itself; `port` 0 is any free one."""
         self._seed, self._engine, self._port, self._log = seed, engine, port, log_requests
         self._process: subprocess.Popen[bytes] | None = None
-        self._kept = threading.local()  # its connection for control requests
+        self._idle: list[tuple[int, float, http.client.HTTPConnection]] = []  # of which process, until when
         self.endpoint = ""
         self.environment: dict[str, str] = {}  # what a client needs: endpoint, key, region
         self.instances: dict[str, dict[str, Any]] = {}  # id -> {"host", "port", ...}
@@ -105,6 +104,8 @@ class Emulator:
     def stop(self) -> None:
         """Stop it and everything that it started; may be called twice."""
         process, self._process = self._process, None
+        while self._idle:
+            self._idle.pop()[2].close()
         if process is None:
             return
         if process.poll() is None:
@@ -252,15 +253,18 @@ class Emulator:
         return content
 
     def _exchange(self, *request: Any) -> tuple[http.client.HTTPResponse, Any]:
-        """Send a request on this thread's connection, or on a new one if that has been idle for long."""
-        owner = (os.getpid(), self._address)
-        connection = getattr(self._kept, "connection", None) if getattr(self._kept, "owner", None) == owner else None
-        self._kept.connection = None
-        if connection is None or time.monotonic() > self._kept.until:
+        """Send a request on an idle connection, or on a new one if there is none, or none that is fresh and ours."""
+        owner, until, connection = self._idle.pop() if self._idle else (0, 0.0, None)
+        if owner != os.getpid() or time.monotonic() > until or connection is None:
+            if connection:
+                connection.close()
             connection = http.client.HTTPConnection(*self._address, timeout=120)
-        connection.request(*request)
-        answer = connection.getresponse()
-        content = json.loads(answer.read())
-        if not answer.will_close:
-            self._kept.connection, self._kept.owner, self._kept.until = connection, owner, time.monotonic() + _KEPT
+        try:
+            connection.request(*request)
+            answer = connection.getresponse()
+            content = json.loads(answer.read())
+        except BaseException:
+            connection.close()
+            raise
+        self._idle.append((os.getpid(), time.monotonic() + _KEPT, connection))
         return answer, content
