@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,7 +14,7 @@ from ansible_collections.alicloud.rds.plugins.module_utils._api import client as
 from ansible_collections.alicloud.rds.plugins.module_utils._api import transport as _transport
 from ansible_collections.alicloud.rds.plugins.module_utils._api.credentials import profile_region, resolve_credentials
 from ansible_collections.alicloud.rds.plugins.module_utils._api.endpoints import resolve_endpoint
-from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError
+from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError, missing_library
 from ansible_collections.alicloud.rds.plugins.module_utils._api.profiles import exported
 from ansible_collections.alicloud.rds.plugins.module_utils._dr.follow import Report, Waiter
 
@@ -87,8 +86,7 @@ def connect(options: Mapping[str, Any], environment: Mapping[str, str]) -> _clie
     """
     refuse([*number_problems(options), *(f"{name} is not text in UTF-8" for name in not_utf8(options))])
     if not _transport.HAS_REQUESTS:
-        advice = f"Run {sys.executable} -m pip install requests, then run again."
-        raise RdsError("MissingLibrary", f"The Python library requests is missing for {sys.executable}.", advice=advice)
+        raise missing_library("The Python library requests is missing", "requests")
     region = default_region(options, environment)
     endpoint = resolve_endpoint(options["endpoint"] or environment.get(_ENDPOINT_VARIABLE), region, options["network"])
     provider = resolve_credentials(options, environment)

@@ -14,10 +14,9 @@ import logging
 import os
 import re
 import shlex
-import sys
 
 from ansible_collections.alicloud.rds.plugins.module_utils._api import profiles as _profiles
-from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError, causes
+from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError, causes, missing_library
 from ansible_collections.alicloud.rds.plugins.module_utils._api.key_services import PRINTED, Asked, read_keys
 from ansible_collections.alicloud.rds.plugins.module_utils._api.profiles import Credentials, Profile, Provider, unusable
 from ansible_collections.alicloud.rds.plugins.module_utils._api.transport import kind_of
@@ -38,9 +37,8 @@ def signed_in(profile: Profile) -> Provider:
     try:
         from alibabacloud_credentials.provider import CLIProfileCredentialsProvider
     except ImportError:
-        text = f"The {profile.place} needs alibabacloud-credentials 1.0.12 or newer for {sys.executable}."
-        advice = f"Run {sys.executable} -m pip install --upgrade alibabacloud-credentials, then run again."
-        raise RdsError("MissingLibrary", text, advice=advice) from None
+        what = f"The {profile.place} needs alibabacloud-credentials 1.0.12 or newer"
+        raise missing_library(what, "--upgrade alibabacloud-credentials") from None
     for name in ("credentials", "alibabacloud-tea"):
         logging.getLogger(name).disabled = True
     library = CLIProfileCredentialsProvider(profile_name=profile.name, profile_file=path)

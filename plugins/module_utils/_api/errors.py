@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 import ssl
+import sys
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -335,6 +336,12 @@ def classify(code: str, http_status: int | None) -> Row:
     if like:
         return CATALOGUE[like]._replace(code=code, http_status=http_status)
     return Row(code, http_status, "contact_support", "Not in this collection's catalogue; open a ticket.")
+
+
+def missing_library(what: str, packages: str) -> RdsError:
+    """Return the error of a library that this Python lacks; `packages` as pip takes them."""
+    advice = f"Run {sys.executable} -m pip install {packages}, then run again."
+    return RdsError("MissingLibrary", f"{what} for {sys.executable}.", advice=advice)
 
 
 def is_held_back(code: str, http_status: int | None) -> bool:

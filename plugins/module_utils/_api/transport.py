@@ -19,7 +19,6 @@ import logging
 import os
 import re
 import ssl
-import sys
 import time
 from collections.abc import Mapping
 from contextlib import closing
@@ -27,8 +26,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from ansible_collections.alicloud.rds.plugins.module_utils._api import errors as _errors
 from ansible_collections.alicloud.rds.plugins.module_utils._api.endpoints import is_loopback
-from ansible_collections.alicloud.rds.plugins.module_utils._api.errors import RdsError, causes, refused_certificate
 
 try:
     import requests
@@ -173,22 +172,21 @@ class Transport:
             ) as reply:
                 return Reply(reply.status_code, reply.headers, _read(reply, attempt))
         except (requests.RequestException, OSError, ValueError) as error:
-            found = causes(error)
+            found = _errors.causes(error)
         if not attempt.left:
             self._name_local_mistake(url, found)
         kind = kind_of(found)
         advices = {"proxy": _OTHER_PROXY.format(_proxy_variable(url)), "TLS failed": _NO_TLS}
-        why, advice = refused_certificate(found) or (None, advices.get(kind.partition(":")[0]))
+        why, advice = _errors.refused_certificate(found) or (None, advices.get(kind.partition(":")[0]))
         raise NotAnswered(attempt.left, f"{kind}: {why}" if why else kind, advice)
 
     def _name_local_mistake(self, url: str, found: list[BaseException]) -> None:
-        names = {type(item).__name__ for item in found}
+        names, variable = {type(item).__name__ for item in found}, _proxy_variable(url)
         if "InvalidSchema" in names:  # of a proxy: our own URLs are http and https
-            text = f"{_proxy_variable(url)} names a SOCKS proxy, which needs requests[socks] for {sys.executable}."
-            advice = f"Run {sys.executable} -m pip install 'requests[socks]', then run again."
-            raise RdsError("MissingLibrary", text, advice=advice)
-        if names & _BAD_PROXY and _proxy_variable(url):
-            raise RdsError("ProxyUnusable", f"{_proxy_variable(url)} is not the URL of a proxy, as http://HOST:PORT.")
+            what = f"{variable} names a SOCKS proxy, which needs requests[socks]"
+            raise _errors.missing_library(what, "'requests[socks]'")
+        if names & _BAD_PROXY and variable:
+            raise _errors.RdsError("ProxyUnusable", f"{variable} is not the URL of a proxy, as http://HOST:PORT.")
         if self._ca and url.startswith("https:"):
             name, path = self._ca
             try:
@@ -196,7 +194,7 @@ class Transport:
                 ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(**place)
             except OSError as error:  # of OpenSSL, too: the file is there, and holds no certificates
                 reason = "it holds no certificates" if isinstance(error, ssl.SSLError) else error.strerror
-                raise RdsError("CaUnreadable", f"{name} {path!r} cannot be read: {reason}.") from None
+                raise _errors.RdsError("CaUnreadable", f"{name} {path!r} cannot be read: {reason}.") from None
 
 
 def fetch(limits: Limits, ca_path: str | None, method: str, url: str, headers: Mapping[str, str], tries: int) -> Reply:
