@@ -19,8 +19,9 @@ def use_project_environment() -> None:
     output = subprocess.run(
         [ROOT / "tests/tools/run.sh", "env", "-0"], check=True, text=True, stdout=subprocess.PIPE
     ).stdout
+    starts, ends = ("ANSIBLE_", "ALIBABA_CLOUD_", "ALICLOUD_"), ("_proxy", "_ca_bundle")
     for name in list(os.environ):
-        if name.startswith(("ANSIBLE_", "ALIBABA_CLOUD_", "ALICLOUD_")) or name.lower().endswith("_proxy"):
+        if name.startswith(starts) or name.lower().endswith(ends):
             del os.environ[name]
     os.environ.update(line.split("=", 1) for line in output.rstrip("\0").split("\0"))
 

@@ -282,7 +282,6 @@ def test_an_authority_that_cannot_be_read_is_named(rds, monkeypatch, tmp_path, v
     path = tmp_path / "ca.pem"
     if content is not None:
         path.write_text(content)
-    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
     if variable != "ca_path":
         monkeypatch.setenv(variable, str(path))
     keys, pauses = Credentials("id", "secret", None, "test"), []
