@@ -252,13 +252,18 @@ class Emulator:
             raise EmulatorError(f"{method} {path}: {content.get('error', answer.status)}")
         return content
 
+    def _connection(self) -> http.client.HTTPConnection:
+        """Return an idle connection of this process that is still fresh, else a new one."""
+        while self._idle:
+            owner, until, connection = self._idle.pop()
+            if owner == os.getpid() and time.monotonic() < until:
+                return connection
+            connection.close()
+        return http.client.HTTPConnection(*self._address, timeout=120)
+
     def _exchange(self, *request: Any) -> tuple[http.client.HTTPResponse, Any]:
-        """Send a request on an idle connection, or on a new one if there is none, or none that is fresh and ours."""
-        owner, until, connection = self._idle.pop() if self._idle else (0, 0.0, None)
-        if owner != os.getpid() or time.monotonic() > until or connection is None:
-            if connection:
-                connection.close()
-            connection = http.client.HTTPConnection(*self._address, timeout=120)
+        """Send a request; return its answer, and what stands there as JSON."""
+        connection = self._connection()
         try:
             connection.request(*request)
             answer = connection.getresponse()
