@@ -7,6 +7,7 @@ that a slow phase of the machine meets all alike. BENCH_ROUNDS (5) sets how many
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -15,7 +16,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -110,7 +111,9 @@ def playbook(directory: Path, task: dict[str, Any] | None, count: int, python: s
     return path
 
 
-def test_per_task(tmp_path, collection):
+@contextlib.contextmanager
+def one_pair(directory: Path, collection: Path) -> Iterator[tuple[dict[str, Any], dict[str, str]]]:
+    """An emulator with one pair; the options of its link, and the environment of a playbook."""
     with Emulator(engine="memory") as rds:
         link = {
             "dr_instance_id": "pgm-dr000000000001",
@@ -119,17 +122,28 @@ def test_per_task(tmp_path, collection):
             "replicator_account": "dr_sync",
             "replicator_password": "Dr-Sync+Passw0rd/1",
         }
-        environment = playbook_environment(rds, tmp_path)
+        environment = playbook_environment(rds, directory)
         environment["ANSIBLE_COLLECTIONS_PATH"] += f":{collection}"
+        yield link, environment
+
+
+def through_modules(link: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {
+        "a module that does nothing": {"bench.mark.empty": {}},
+        "a module that imports requests": {"bench.mark.with_requests": {}},
+        "replication_link through its module": {"alicloud.rds.replication_link": link},
+    }
+
+
+def test_per_task(tmp_path, collection):
+    with one_pair(tmp_path, collection) as (link, environment):
         own, other = "{{ ansible_playbook_python }}", ANOTHER_PYTHON
         same = {name: link[name] for name in ("dr_instance_id", "source_address")}
         candidates: dict[str, tuple[dict[str, Any] | None, str]] = {
             "no task": (None, own),
             "an action plugin that does nothing": ({"bench.mark.nothing": {}}, own),
             "replication_link, unchanged": ({"alicloud.rds.replication_link": link}, own),
-            "a module that does nothing": ({"bench.mark.empty": {}}, other),
-            "a module that imports requests": ({"bench.mark.with_requests": {}}, other),
-            "replication_link through its module": ({"alicloud.rds.replication_link": link}, other),
+            **{name: (task, other) for name, task in through_modules(link).items()},
             "the same through the official SDK": ({"bench.mark.with_sdk": same}, other),
         }
 
@@ -166,24 +180,15 @@ def test_instructions_per_task(tmp_path, collection):
     valgrind = shutil.which("valgrind")
     if not valgrind:
         pytest.skip("valgrind is not installed (apt-get install valgrind)")
-    with Emulator(engine="memory") as rds:
-        link = {"dr_instance_id": "pgm-dr000000000001", "source_address": "127.0.0.1"}
-        link |= {"source_port": rds.sources["onprem"]["port"]}
-        link |= {"replicator_account": "dr_sync", "replicator_password": "Dr-Sync+Passw0rd/1"}
-        environment = playbook_environment(rds, tmp_path) | {"PYTHONHASHSEED": "0"}
-        environment["ANSIBLE_COLLECTIONS_PATH"] += f":{collection}"
-        candidates = {
-            "a module that does nothing": {"bench.mark.empty": {}},
-            "a module that imports requests": {"bench.mark.with_requests": {}},
-            "replication_link through its module": {"alicloud.rds.replication_link": link},
-        }
+    with one_pair(tmp_path, collection) as (link, environment):
+        candidates = through_modules(link)
         command = [valgrind, "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"]
         command += ["--trace-children=yes", f"--log-file={tmp_path}/%p.count", sys.executable]
 
         def count(task: dict[str, Any], tasks: int) -> int:
             path = playbook(tmp_path, task, tasks, ANOTHER_PYTHON)
             program = str(Path(sys.executable).with_name("ansible-playbook"))
-            measure([*command, program, str(path)], cwd=tmp_path, env=environment)
+            measure([*command, program, str(path)], cwd=tmp_path, env={**environment, "PYTHONHASHSEED": "0"})
             logs = list(tmp_path.glob("*.count"))
             found = [re.search(r"I +refs: +([0-9,]+)", log.read_text()) for log in logs]
             for log in logs:
