@@ -8,7 +8,6 @@ import itertools
 import json
 import os
 import re
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -159,13 +158,7 @@ def play(tmp_path: Path, home: Path, playbooks: Playbooks) -> Callable[..., Play
         (files / "vars.json").write_text(json.dumps({"result_file": str(files / "result.json"), **(variables or {})}))
         command = [str(Path(sys.executable).parent / "ansible-playbook"), playbook, "-e", "@vars.json", *options]
         environment = {**playbook_environment(rds, home), **env}
-        if playbooks.takes(environment, files):
-            status = playbooks.start(command, files, environment).wait(LIMIT)
-        else:
-            with (files / "output").open("wb") as output:
-                status = subprocess.run(
-                    command, cwd=files, env=environment, stdout=output, stderr=subprocess.STDOUT, timeout=LIMIT
-                ).returncode
+        status = playbooks.start(command, files, environment).wait(LIMIT)
         return Played(status, (files / "output").read_text("utf-8"), files)
 
     return run

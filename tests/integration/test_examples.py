@@ -30,6 +30,7 @@ SEED = {
         {"id": SOURCE, "region_id": "cn-hangzhou", "accounts": [account()]},
     ],
     "sources": [{"name": "onprem", "accounts": [account()]}],
+    "memory": {"stage_seconds": 0.05},
 }
 PLAY = {
     "hosts": "localhost",

@@ -6,8 +6,9 @@ from __future__ import annotations
 import base64
 import html
 import json
+import os
 import re
-import subprocess
+import shutil
 import sys
 import tempfile
 import time
@@ -23,7 +24,8 @@ import yaml
 
 from rds_emulator.client import Emulator
 
-from .conftest import ANOTHER_PYTHON, ROOT, playbook_environment, show, shown
+from .conftest import ANOTHER_PYTHON, LIMIT, ROOT, playbook_environment, show, shown
+from .waiting import Playbooks, usual
 
 # Every secret holds this mark at both ends; whatever the spelling, letters and digits stay as they are.
 MARK = "C4n4ry"
@@ -184,6 +186,7 @@ LEFT_OUT = {
     "vars.json": "the test's own input: the variables",
     "env/extravars": "the test's own input: the variables",
     "env/envvars": "the test's own input: the environment",
+    "/output": "searched by itself, without the one line of Ansible's own debugging",
     "/command": "ansible-runner writes down the environment of the job by design, with mode 0600",
 }
 
@@ -233,16 +236,37 @@ def playbook_of(options: dict[str, Any], again: bool, module: bool = False) -> s
     return json.dumps([play], indent=1)  # JSON is YAML, too
 
 
-@pytest.fixture
-def tmp_path() -> Iterator[Path]:
+@pytest.fixture(scope="module")
+def folder() -> Iterator[Path]:
     """A short path: ansible-core 2.21 makes a socket below TMPDIR, and the path of a socket has at most 107 bytes."""
     with tempfile.TemporaryDirectory(prefix="secrets-") as directory:
         yield Path(directory)
 
 
+@pytest.fixture(scope="module")
+def playbooks(emulator: Emulator, folder: Path) -> Iterator[Playbooks]:
+    """What starts ansible-playbook with the settings of `loud_environment`."""
+    waiting = Playbooks(loud_environment(emulator, folder))
+    yield waiting
+    waiting.close()
+
+
+@pytest.fixture
+def tmp_path(folder: Path) -> Iterator[Path]:
+    """One folder, as Ansible's settings name it, emptied after each test but for a home, and the log, which is open."""
+    (folder / "tmp").mkdir()
+    yield folder
+    for path in folder.iterdir():
+        if path.name == "ansible.log":
+            os.truncate(path, 0)
+        elif path.is_dir() and path.name != ".ansible":
+            shutil.rmtree(path)
+        elif path.is_file():
+            path.unlink()
+
+
 def loud_environment(rds: Emulator, directory: Path, **more: str) -> dict[str, str]:
     """The environment of a run that writes down all that Ansible can write."""
-    (directory / "tmp").mkdir()
     return {
         **playbook_environment(rds, directory),
         "TMPDIR": str(directory / "tmp"),
@@ -259,16 +283,9 @@ def loud_environment(rds: Emulator, directory: Path, **more: str) -> dict[str, s
     }
 
 
-def start(directory: Path, playbook: str, environment: dict[str, str], *options: str) -> subprocess.Popen[str]:
+def command_of(playbook: str, *options: str) -> list[str]:
     command = [str(Path(sys.executable).parent / "ansible-playbook"), playbook, "-e", "@vars.json", "-vvvv", "--diff"]
-    return subprocess.Popen(
-        [*command, *options],
-        cwd=directory,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    return [*command, *options]
 
 
 def without_debugged_arguments(output: str) -> str:
@@ -277,7 +294,7 @@ def without_debugged_arguments(output: str) -> str:
 
 
 @pytest.mark.parametrize("name", PATHS)
-def test_no_secret_is_written_on_any_path(rds, tmp_path, name):
+def test_no_secret_is_written_on_any_path(rds, tmp_path, playbooks, name):
     path = PATHS[name]
     for rule in path.faults:
         rds.add_fault(**rule)
@@ -290,8 +307,9 @@ def test_no_secret_is_written_on_any_path(rds, tmp_path, name):
     options = options_of(rds, path.options)
     (tmp_path / "site.yml").write_text(playbook_of(options, path.again, path.module))
     (tmp_path / "vars.json").write_text(json.dumps({"given": options, "result_file": str(tmp_path / "result.json")}))
-    run = start(tmp_path, "site.yml", environment, *(["--check"] if path.check else []))
-    output = run.communicate(timeout=60)[0]
+    run = playbooks.start(command_of("site.yml", *(["--check"] if path.check else [])), tmp_path, environment)
+    run.wait(LIMIT)
+    output = (tmp_path / "output").read_text("utf-8")
     assert_clean("output", without_debugged_arguments(output))
     assert_nothing_written(tmp_path, LEFT_OUT)
     assert (run.returncode == 0) == (path.code is None), output[-3000:]
@@ -336,12 +354,13 @@ def broken(variables: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", ROLE)
-def test_no_secret_is_written_by_the_role(rds, tmp_path, name):
+def test_no_secret_is_written_by_the_role(rds, tmp_path, playbooks, name):
     variables, option, good = ROLE[name]
     environment = loud_environment(rds, tmp_path)
     (tmp_path / "vars.json").write_text(json.dumps(variables(rds)))
-    run = start(tmp_path, "alicloud.rds.replication_link", environment, *option.split())
-    output = run.communicate(timeout=60)[0]
+    run = playbooks.start(command_of("alicloud.rds.replication_link", *option.split()), tmp_path, environment)
+    run.wait(LIMIT)
+    output = (tmp_path / "output").read_text("utf-8")
     assert_clean("output", output)
     assert_nothing_written(tmp_path, LEFT_OUT)
     assert (run.returncode == 0) == good, output[-3000:]
@@ -390,7 +409,7 @@ def test_no_secret_is_an_argument_of_any_process(rds, tmp_path):
     options = options_of(rds, {"wait_timeout": 30, "wait_interval": 0.2})
     (tmp_path / "site.yml").write_text(playbook_of(options, False, module=True))
     (tmp_path / "vars.json").write_text(json.dumps({"given": options, "result_file": str(tmp_path / "result.json")}))
-    run = start(tmp_path, "site.yml", loud_environment(rds, tmp_path))
+    run = usual(command_of("site.yml"), tmp_path, loud_environment(rds, tmp_path))
     seen: set[str] = set()
     deadline = time.monotonic() + 30
     released = False
@@ -402,10 +421,11 @@ def test_no_secret_is_an_argument_of_any_process(rds, tmp_path):
                 time.sleep(0.01)
             rds.release()
             released = True
-        if len(seen) > 5000 or run.stdout is None:
+        if len(seen) > 5000:
             break
         time.sleep(0.005)
-    output = run.communicate(timeout=30)[0]
+    run.wait(LIMIT)
+    output = (tmp_path / "output").read_text("utf-8")
     assert run.returncode == 0, output[-3000:]
     assert any("AnsiballZ_replication_link" in line for line in seen), "the module was seen at work"
     assert any("rds_emulator" in line for line in seen)

@@ -3,7 +3,7 @@
 
 A run is a process of its own, in a session of its own, with its arguments, folder and environment. Ansible reads its
 settings (ANSIBLE_*, ansible.cfg) as it is imported, so they are those of the process that waits; a run with other
-settings has to start in the usual way.
+settings starts in the usual way.
 """
 
 from __future__ import annotations
@@ -47,31 +47,32 @@ class Playbooks:
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = dict(environment)
         self._waiting: list[subprocess.Popen[bytes]] = []
-        self._runs: list[Run] = []
+        self._runs: list[Run | subprocess.Popen[bytes]] = []
 
-    def takes(self, environment: Mapping[str, str], folder: Path) -> bool:
-        """Say whether Ansible has the settings there that it was imported with."""
-        files = (folder / "ansible.cfg", Path(environment["HOME"]) / ".ansible.cfg")
-        return settings(environment) == settings(self._environment) and not any(file.exists() for file in files)
-
-    def start(self, command: list[str], folder: Path, environment: Mapping[str, str]) -> Run:
+    def start(self, command: list[str], folder: Path, environment: Mapping[str, str]) -> Run | subprocess.Popen[bytes]:
         """Start ansible-playbook; all that it writes goes to the file `output` in its folder."""
-        assert self.takes(environment, folder), "Ansible was imported with other settings"
-        busy = [run.parent for run in self._runs if run.poll() is None]
+        self._runs = [run for run in self._runs if run.poll() is None]
+        self._runs.append(self._start(command, folder, environment))
+        return self._runs[-1]
+
+    def _start(self, command: list[str], folder: Path, environment: Mapping[str, str]) -> Run | subprocess.Popen[bytes]:
+        files = (folder / "ansible.cfg", Path(environment["HOME"]) / ".ansible.cfg")
+        if settings(environment) != settings(self._environment) or any(file.exists() for file in files):
+            return usual(command, folder, environment)
+        busy = [run.parent for run in self._runs if isinstance(run, Run)]
         idle = [parent for parent in self._waiting if parent not in busy]
         if not idle:
             pipe, argv = subprocess.PIPE, [sys.executable, __file__]
             idle = [subprocess.Popen(argv, env=self._environment, stdin=pipe, stdout=pipe, bufsize=0)]
             self._waiting += idle
-        self._runs = [run for run in self._runs if run.parent in busy]
-        given = {"command": command, "folder": str(folder), "environment": dict(environment)}
-        self._runs.append(Run(idle[0], given))
-        return self._runs[-1]
+        return Run(idle[0], {"command": command, "folder": str(folder), "environment": dict(environment)})
 
     def close(self) -> None:
         """End what runs and what waits."""
         for run in self._runs:
-            run.kill()
+            if run.poll() is None:
+                os.killpg(run.pid, signal.SIGKILL)
+                run.wait(10)
         for parent in self._waiting:
             parent.communicate()
 
@@ -100,11 +101,19 @@ class Run:
             self.returncode = int(self._answers.readline())
         return self.returncode
 
-    def kill(self) -> None:
-        """End it and its children."""
-        if self.poll() is None:
-            os.killpg(self.pid, signal.SIGKILL)
-            self.wait(10)
+
+def usual(command: list[str], folder: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Start ansible-playbook as a user does."""
+    with (folder / "output").open("wb") as output:
+        return subprocess.Popen(
+            command,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
 
 
 def settings(environment: Mapping[str, str]) -> dict[str, str]:
@@ -116,14 +125,16 @@ def settings(environment: Mapping[str, str]) -> dict[str, str]:
 def serve() -> None:
     """Import what most runs import, and start the runs that are asked for, one after the other, until stdin ends."""
     from ansible.cli.playbook import PlaybookCLI
-    from ansible.plugins.loader import init_plugin_loader
+    from ansible.plugins import loader
 
-    init_plugin_loader()
+    loader.init_plugin_loader()
     # Each run does that again, in vain.
     warnings.filterwarnings("ignore", "AnsibleCollectionFinder has already been configured")
     operations = importlib.import_module(OPERATIONS)
     for name in (*ANSIBLE, *(f"{OPERATIONS}.{each.name}" for each in pkgutil.iter_modules(operations.__path__))):
         importlib.import_module(name)
+    for kind in ("action", "become", "callback", "connection", "shell"):
+        list(getattr(loader, f"{kind}_loader").all(class_only=True))  # reads the documentation of their options
 
     for line in sys.stdin:
         run = json.loads(line)
