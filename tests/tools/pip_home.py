@@ -29,7 +29,7 @@ def pip(*words: str, check: bool = True) -> str:
     return subprocess.run(command, check=check, text=True, stdout=subprocess.PIPE).stdout
 
 
-home = Path(sys.argv[1])
+home = Path(sys.argv[1]).resolve()
 settings = configparser.RawConfigParser()
 proxy = os.environ.get("https_proxy") or os.environ.get("HTTPS_PROXY")
 cache = pip("cache", "dir", check=False).strip()  # fails when the cache is switched off
