@@ -127,8 +127,7 @@ def make_linked(rds: Emulator, play: Callable[..., Played], settings: dict[str, 
         settings=settings,
     )
     for database, statements in ((SHOP, IN_SHOP), ("dr_link", MAINTENANCE)):
-        for statement in statements:
-            rds.sql(place["id"], statement, database)
+        rds.sql(place["id"], "; ".join(statements), database)
     dr = rds.add_instance(id=f"pgm-op-{worker}-dr{number}", settings=settings)["id"]
     given = {
         "dr_instance_id": dr,

@@ -103,8 +103,8 @@ def repair_source(source: Cluster, account: str) -> None:
 
 def _next_segment(source: Cluster) -> None:
     """Let the source write into another WAL file; nothing happens when it has not written into this one."""
-    source.sql("SELECT pg_switch_wal()")
-    source.sql("SELECT pg_logical_emit_message(true, 'rds-emulator', 'next')")  # written: it is a commit
+    written = "SELECT pg_logical_emit_message(true, 'rds-emulator', 'next')"  # to the disk: it is a commit
+    source.sql("SELECT pg_switch_wal()", written)
 
 
 def _end_senders(source: Cluster, account: str) -> None:

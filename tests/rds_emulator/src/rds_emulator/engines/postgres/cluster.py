@@ -26,6 +26,7 @@ SUPERUSER = "postgres"
 START_SECONDS = 60.0  # a start takes 20 ms; the limit is for machines that stall
 SQL_SECONDS = 60.0
 POLL_SECONDS = 0.005
+ASK_SECONDS = 0.05  # between questions in SQL: each is a connection, which takes PostgreSQL 10 ms of work
 ROLE_WORD = re.compile(r"(NO)?(LOGIN|REPLICATION|CREATEROLE|CREATEDB|SUPERUSER|INHERIT|BYPASSRLS)", re.IGNORECASE)
 
 # Small and quick where nobody can tell (no fsync, few helpers), faithful where replication can.
@@ -102,11 +103,8 @@ class Cluster:
         give_identity(self.data)
         self.tool("pg_resetwal", "-f", "-D", str(self.data))
         self.start()
-        for account in self.spec.accounts:
-            for statement in _account_sql(account):
-                self.sql(statement)
-        for statement in self.spec.sql:
-            self.sql(statement)
+        accounts = (statement for account in self.spec.accounts for statement in _account_sql(account))
+        self.sql(*accounts, *self.spec.sql)
 
     def empty(self) -> None:
         """Delete the data of the stopped cluster."""
@@ -122,7 +120,8 @@ class Cluster:
         self.log.unlink(missing_ok=True)
         argv = [self.install.tool("postgres"), "-D", str(self.data), "-c", f"config_file={self.home}/postgresql.conf"]
         self._server = self._supervisor.spawn(argv, log=self.log, server=True)
-        for _unused in self.until(START_SECONDS, f"{self.spec.name} did not start within {START_SECONDS:g} s"):
+        late = f"{self.spec.name} did not start within {START_SECONDS:g} s"
+        for _unused in self.until(START_SECONDS, late, every=POLL_SECONDS):
             if not self._server.running:
                 raise EngineError(f"{self.spec.name} did not start: {tail(self.log)}")
             with contextlib.suppress(OSError):
@@ -167,8 +166,8 @@ class Cluster:
         delete(self.home)
         self._reservation.close()
 
-    def until(self, timeout: float, failure: str) -> Iterator[None]:
-        """Yield every few milliseconds; EngineError with `failure` after `timeout` seconds, or when interrupted."""
+    def until(self, timeout: float, failure: str, every: float = ASK_SECONDS) -> Iterator[None]:
+        """Yield again and again; EngineError with `failure` after `timeout` seconds, or when interrupted."""
         deadline = time.monotonic() + timeout
         while True:
             if self._interrupted:
@@ -176,12 +175,12 @@ class Cluster:
             yield
             if time.monotonic() > deadline:
                 raise EngineError(failure)
-            time.sleep(POLL_SECONDS)
+            time.sleep(every)
 
-    def sql(self, statement: str, database: str = SUPERUSER, timeout: float = SQL_SECONDS) -> list[dict[str, Any]]:
-        """Run one statement as superuser through the private socket; EngineError with SQLSTATE and reason.
+    def sql(self, *statements: str, database: str = SUPERUSER, timeout: float = SQL_SECONDS) -> list[dict[str, Any]]:
+        """Run statements as superuser through the private socket, and return the rows of the last one.
 
-        `timeout` is how many seconds the server may be silent.
+        EngineError with SQLSTATE and reason. `timeout` is how many seconds the server may be silent.
         """
         socket = f"{self._supervisor.root}/sockets/.s.PGSQL.{self.port}"
         # The server's log must not keep a statement that failed: it may hold a password.
@@ -190,7 +189,9 @@ class Cluster:
             with pg8000.native.Connection(
                 SUPERUSER, unix_sock=socket, database=database, ssl_context=False, timeout=timeout, startup_params=quiet
             ) as connection:
-                rows = connection.run(statement)
+                rows = None
+                for statement in statements:
+                    rows = connection.run(statement)
                 names = [column["name"] for column in connection.columns or ()]
                 return [dict(zip(names, row, strict=True)) for row in rows or ()]
         except pg8000.native.DatabaseError as err:

@@ -107,7 +107,7 @@ class PostgresEngine:
 
     def sql(self, name: str, statement: str, database: str = "postgres") -> list[dict[str, Any]]:
         """Run one statement as superuser, whatever pg_hba.conf says, and return its rows."""
-        return self._cluster(name).sql(statement, database)
+        return self._cluster(name).sql(statement, database=database)
 
     def psql(self, name: str) -> str:
         """Return the command that opens psql as superuser, through the private socket."""
