@@ -40,7 +40,7 @@ unit: setup ## unit tests, the quick ones: the inner loop
 	@$(PYTEST) -n 3 --dist worksteal -m "not thorough" tests/unit
 
 thorough: setup ## the other unit tests: fault matrix, hostile answers, and all that waits
-	@$(PYTEST) -n 2 --dist worksteal -m thorough tests/unit
+	@$(PYTEST) -n 4 --dist worksteal -m thorough tests/unit
 
 model: setup ## 300 random histories; MODEL_EXAMPLES=20000 make model runs more
 	@$(PYTEST) -n 2 tests/model

@@ -174,7 +174,7 @@ def test_each_region_has_its_own_endpoint(source, monkeypatch):
     monkeypatch.setitem(type(made).parse.__globals__, "connect", lambda *given: Client(connect(*given).endpoint))
     made.parse(InventoryData(), DataLoader(), source(**options))
     regions = ["cn-shanghai", "eu-central-1"]
-    assert called == [(f"https://rds-vpc.{region}.aliyuncs.com", region) for region in regions]
+    assert sorted(called) == [(f"https://rds-vpc.{region}.aliyuncs.com", region) for region in regions]
 
 
 # -- constructed ---------------------------------------------------------------------------------------------------
