@@ -104,7 +104,8 @@ class Cluster:
         self.tool("pg_resetwal", "-f", "-D", str(self.data))
         self.start()
         accounts = (statement for account in self.spec.accounts for statement in _account_sql(account))
-        self.sql(*accounts, *self.spec.sql)
+        if statements := [*accounts, *self.spec.sql]:
+            self.sql(*statements)
 
     def empty(self) -> None:
         """Delete the data of the stopped cluster."""
