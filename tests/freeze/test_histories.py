@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,8 +14,10 @@ from rds_emulator.client import Emulator
 from tests.freeze.draw import FILE, PASSWORDS, Step
 from tests.freeze.recorder import from_journal, frozen
 from tests.model import test_model
-from tests.model.test_model import DEFAULTS, DR, INFO_DEFAULTS, OUR_KEY, PATIENCE, WORLD, History
+from tests.model.conftest import world
+from tests.model.test_model import DEFAULTS, DR, INFO_DEFAULTS, OUR_KEY, PATIENCE, History
 
+__all__ = ["world"]  # a fixture
 HISTORIES: list[list[Step]] = json.loads(FILE.read_text(encoding="utf-8"))
 SECRET_OF = {name: secret for secret, name in PASSWORDS.items()}
 FOR_GOOD = 3600.0  # seconds that reads are behind
@@ -71,12 +72,6 @@ class Lockstep(History):
     def requests(self) -> list[str]:
         ours = OUR_KEY["access_key_id"]
         return from_journal([row for row in self.rds.journal() if row["access_key_id"] == ours])
-
-
-@pytest.fixture(scope="module")
-def world() -> Iterator[Emulator]:
-    with Emulator(seed=WORLD, engine="memory") as rds:
-        yield rds
 
 
 @pytest.mark.parametrize("number", range(len(HISTORIES)))
