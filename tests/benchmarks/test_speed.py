@@ -193,9 +193,10 @@ def test_instructions_of_a_module(tmp_path, collection):
             path = playbook(tmp_path, task, 1, ANOTHER_PYTHON)
             measure([program, str(path)], cwd=tmp_path, env=environment)  # what is made once is there
             measure([*command, str(path)], cwd=tmp_path, env={**environment, "PYTHONHASHSEED": "0"})
-            logs = [log.read_text() for log in tmp_path.glob("*.count")]
-            for log in tmp_path.glob("*.count"):
-                log.unlink()
+            files = list(tmp_path.glob("*.count"))
+            logs = [file.read_text() for file in files]
+            for file in files:
+                file.unlink()
             found = [re.search(r"I +refs: +([0-9,]+)", log) for log in logs if "/AnsiballZ_" in log]
             return max(int(each[1].replace(",", "")) for each in found if each)  # the others are shells
 
