@@ -156,9 +156,8 @@ def play(tmp_path: Path, home: Path, playbooks: Playbooks) -> Callable[..., Play
             (files / "playbook.yml").write_text(playbook)
             playbook = "playbook.yml"
         (files / "vars.json").write_text(json.dumps({"result_file": str(files / "result.json"), **(variables or {})}))
-        command = [str(Path(sys.executable).parent / "ansible-playbook"), playbook, "-e", "@vars.json", *options]
         environment = {**playbook_environment(rds, home), **env}
-        status = playbooks.start(command, files, environment).wait(LIMIT)
+        status = playbooks.start([playbook, "-e", "@vars.json", *options], files, environment).wait(LIMIT)
         return Played(status, (files / "output").read_text("utf-8"), files)
 
     return run

@@ -59,8 +59,8 @@ class Controller:
             playbook = "playbook.yml"
         given = {"dr_link_wait_interval": 0.1, **variables}
         (self.files / "vars.json").write_text(json.dumps(given))
-        command = [str(Path(sys.executable).parent / "ansible-playbook"), playbook, "-e", "@vars.json"]
-        self.process = self.playbooks.start(command, self.files, playbook_environment(rds, self.home))
+        words = [playbook, "-e", "@vars.json"]
+        self.process = self.playbooks.start(words, self.files, playbook_environment(rds, self.home))
         return self
 
     @property

@@ -9,7 +9,6 @@ import json
 import os
 import re
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -283,9 +282,13 @@ def loud_environment(rds: Emulator, directory: Path, **more: str) -> dict[str, s
     }
 
 
-def command_of(playbook: str, *options: str) -> list[str]:
-    command = [str(Path(sys.executable).parent / "ansible-playbook"), playbook, "-e", "@vars.json", "-vvvv", "--diff"]
-    return [*command, *options]
+LOUD = ["-e", "@vars.json", "-vvvv", "--diff"]
+
+
+def ended(run: Any, folder: Path) -> str:
+    """Wait for a run, and return what it has written."""
+    run.wait(LIMIT)
+    return (folder / "output").read_text("utf-8")
 
 
 def without_debugged_arguments(output: str) -> str:
@@ -307,9 +310,8 @@ def test_no_secret_is_written_on_any_path(rds, tmp_path, playbooks, name):
     options = options_of(rds, path.options)
     (tmp_path / "site.yml").write_text(playbook_of(options, path.again, path.module))
     (tmp_path / "vars.json").write_text(json.dumps({"given": options, "result_file": str(tmp_path / "result.json")}))
-    run = playbooks.start(command_of("site.yml", *(["--check"] if path.check else [])), tmp_path, environment)
-    run.wait(LIMIT)
-    output = (tmp_path / "output").read_text("utf-8")
+    run = playbooks.start(["site.yml", *LOUD, *(["--check"] if path.check else [])], tmp_path, environment)
+    output = ended(run, tmp_path)
     assert_clean("output", without_debugged_arguments(output))
     assert_nothing_written(tmp_path, LEFT_OUT)
     assert (run.returncode == 0) == (path.code is None), output[-3000:]
@@ -358,9 +360,8 @@ def test_no_secret_is_written_by_the_role(rds, tmp_path, playbooks, name):
     variables, option, good = ROLE[name]
     environment = loud_environment(rds, tmp_path)
     (tmp_path / "vars.json").write_text(json.dumps(variables(rds)))
-    run = playbooks.start(command_of("alicloud.rds.replication_link", *option.split()), tmp_path, environment)
-    run.wait(LIMIT)
-    output = (tmp_path / "output").read_text("utf-8")
+    run = playbooks.start(["alicloud.rds.replication_link", *LOUD, *option.split()], tmp_path, environment)
+    output = ended(run, tmp_path)
     assert_clean("output", output)
     assert_nothing_written(tmp_path, LEFT_OUT)
     assert (run.returncode == 0) == good, output[-3000:]
@@ -409,7 +410,7 @@ def test_no_secret_is_an_argument_of_any_process(rds, tmp_path):
     options = options_of(rds, {"wait_timeout": 30, "wait_interval": 0.2})
     (tmp_path / "site.yml").write_text(playbook_of(options, False, module=True))
     (tmp_path / "vars.json").write_text(json.dumps({"given": options, "result_file": str(tmp_path / "result.json")}))
-    run = usual(command_of("site.yml"), tmp_path, loud_environment(rds, tmp_path))
+    run = usual(["site.yml", *LOUD], tmp_path, loud_environment(rds, tmp_path))
     seen: set[str] = set()
     deadline = time.monotonic() + 30
     released = False
@@ -424,8 +425,7 @@ def test_no_secret_is_an_argument_of_any_process(rds, tmp_path):
         if len(seen) > 5000:
             break
         time.sleep(0.005)
-    run.wait(LIMIT)
-    output = (tmp_path / "output").read_text("utf-8")
+    output = ended(run, tmp_path)
     assert run.returncode == 0, output[-3000:]
     assert any("AnsiballZ_replication_link" in line for line in seen), "the module was seen at work"
     assert any("rds_emulator" in line for line in seen)

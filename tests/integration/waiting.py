@@ -23,6 +23,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+PROGRAM = str(Path(sys.executable).with_name("ansible-playbook"))
 OPERATIONS = "ansible_collections.alicloud.rds.plugins.module_utils._ansible"
 # What ansible-playbook imports when it comes to a play.
 ANSIBLE = (
@@ -49,23 +50,23 @@ class Playbooks:
         self._waiting: list[subprocess.Popen[bytes]] = []
         self._runs: list[Run | subprocess.Popen[bytes]] = []
 
-    def start(self, command: list[str], folder: Path, environment: Mapping[str, str]) -> Run | subprocess.Popen[bytes]:
-        """Start ansible-playbook; all that it writes goes to the file `output` in its folder."""
+    def start(self, words: list[str], folder: Path, environment: Mapping[str, str]) -> Run | subprocess.Popen[bytes]:
+        """Start ansible-playbook with these words; all that it writes goes to the file `output` in its folder."""
         self._runs = [run for run in self._runs if run.poll() is None]
-        self._runs.append(self._start(command, folder, environment))
+        self._runs.append(self._start(words, folder, environment))
         return self._runs[-1]
 
-    def _start(self, command: list[str], folder: Path, environment: Mapping[str, str]) -> Run | subprocess.Popen[bytes]:
+    def _start(self, words: list[str], folder: Path, environment: Mapping[str, str]) -> Run | subprocess.Popen[bytes]:
         files = (folder / "ansible.cfg", Path(environment["HOME"]) / ".ansible.cfg")
         if settings(environment) != settings(self._environment) or any(file.exists() for file in files):
-            return usual(command, folder, environment)
+            return usual(words, folder, environment)
         busy = [run.parent for run in self._runs if isinstance(run, Run)]
         idle = [parent for parent in self._waiting if parent not in busy]
         if not idle:
             pipe, argv = subprocess.PIPE, [sys.executable, __file__]
             idle = [subprocess.Popen(argv, env=self._environment, stdin=pipe, stdout=pipe, bufsize=0)]
             self._waiting += idle
-        return Run(idle[0], {"command": command, "folder": str(folder), "environment": dict(environment)})
+        return Run(idle[0], {"command": [PROGRAM, *words], "folder": str(folder), "environment": dict(environment)})
 
     def close(self) -> None:
         """End what runs and what waits."""
@@ -102,11 +103,11 @@ class Run:
         return self.returncode
 
 
-def usual(command: list[str], folder: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+def usual(words: list[str], folder: Path, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
     """Start ansible-playbook as a user does."""
     with (folder / "output").open("wb") as output:
         return subprocess.Popen(
-            command,
+            [PROGRAM, *words],
             cwd=folder,
             env=environment,
             stdin=subprocess.DEVNULL,
